@@ -1,0 +1,37 @@
+/**
+ * Every error code of SMiLe Stream: whether trying again can help, and the remedy that a person is told.
+ * Codes that end up on the dead-letter topic are marked in the comments of their group.
+ */
+export const catalogue = {
+  // Configuration, files and documents
+  CONFIG_INVALID: { retriable: false, fix: "correct the named keys and start again" },
+  DOCUMENT_INVALID: { retriable: false, fix: "correct the named fields, or make the document anew with the tool that wrote it" },
+  FILE_MISSING: { retriable: false, fix: "check the path; the message names the file that was expected" },
+  FILE_DAMAGED: { retriable: false, fix: "restore the named file from its origin; the message says where it stops making sense" },
+
+  // Parameters and keys
+  PLAN_REFUSED: { retriable: false, fix: "use fewer features, fewer bits, fewer merges, smaller weights or model privacy `compact`" },
+  KEY_MISMATCH: { retriable: false, fix: "use keys that were made for these parameters" },
+
+  // Bytes from outside; a frame refused with one of these goes to the dead-letter topic
+  FRAME_MALFORMED: { retriable: false, fix: "send an envelope of a published schema version" },
+  FRAME_WRONG_LENGTH: { retriable: false, fix: "send a ciphertext of exactly the length that the parameters ask for" },
+  FRAME_WRONG_HASH: { retriable: false, fix: "send the SHA-256 of the ciphertext itself; the bytes changed on their way" },
+  FRAME_WRONG_SENDER: { retriable: false, fix: "publish under the topic of the plant and gateway that the envelope names" },
+  RESIDUE_OUT_OF_RANGE: { retriable: false, fix: "encrypt anew: a residue is not below q, so this is no ciphertext of these parameters" },
+  PARAMS_UNKNOWN: { retriable: false, fix: "encrypt under parameters that the service has deployed" },
+  FEATURE_SET_UNKNOWN: { retriable: false, fix: "deploy the feature set at the model service, or use one that is deployed" },
+  KEY_UNKNOWN: { retriable: false, fix: "register the plant's public key at the service" },
+  LANES_INVALID: { retriable: false, fix: "use lanes within the parameters' range, and at least one" },
+  SCORE_MISMATCH: { retriable: false, fix: "check which model service answered: the score does not belong to the window it names" },
+
+  // Running services
+  LOG_UNAVAILABLE: { retriable: true, fix: "check that the log's disk or broker answers and has room" },
+  LOG_TOPIC_UNKNOWN: { retriable: false, fix: "ensure the topic before appending to it or reading from it" },
+  LOG_GROUP_BUSY: { retriable: true, fix: "stop the other member of the group, or wait until its lease ends" },
+  BROKER_DOWN: { retriable: true, fix: "check the broker's address and that its listener answers" },
+  WORKER_DIED: { retriable: true, fix: "nothing: the work is done again in a new worker; look for memory limits if it repeats" },
+  POOL_FULL: { retriable: true, fix: "wait: the workers are busy and the queue is at its bound" },
+  STOPPED: { retriable: true, fix: "nothing: the service is stopping" },
+  STORE_UNAVAILABLE: { retriable: true, fix: "check that the store's disk is writable and has room" },
+} as const satisfies Record<string, { retriable: boolean; fix: string }>;

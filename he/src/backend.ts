@@ -1,0 +1,39 @@
+import type { CiphertextResidues } from "./wire.ts";
+
+/**
+ * What SMiLe Stream needs of a homomorphic scheme, in bytes and residues, so that one contract suite runs on BGV and on the
+ * identity backend, and nothing else knows SEAL. Everything that is opened holds WASM memory: dispose of it with `using`.
+ */
+export type EncryptionKey = {
+  /** `public`: bytes of a public key. `symmetric`: bytes of the gateway's own secret key. */
+  readonly mode: "public" | "symmetric";
+  readonly bytes: Uint8Array;
+};
+
+/** A gateway's side: plaintext polynomials into frames. */
+export interface FrameEncryptor extends Disposable {
+  /**
+   * @param coefficients [N] integers with |c| < t / 2, as `packLanes` makes them
+   * @returns the frame's ciphertext: full in public mode, seeded in symmetric mode; see wire.ts
+   */
+  encrypt(coefficients: Int32Array): Uint8Array;
+}
+
+/** A plaintext polynomial in the form in which it multiplies ciphertexts. */
+export interface PreparedPolynomial extends Disposable {}
+
+/** The service's side: multiplies ciphertexts by plaintext polynomials, without any secret. */
+export interface Evaluator extends Disposable {
+  /** @param coefficients [N] integers with |c| < t / 2, as `headPolynomial` makes them */
+  prepare(coefficients: Int32Array): PreparedPolynomial;
+  /**
+   * The products of one ciphertext with each polynomial, in coefficient form.
+   * @param ciphertext a frame or batch that `checkFrame` has let pass
+   * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE
+   */
+  multiply(ciphertext: Uint8Array, form: "full" | "seeded", polynomials: readonly PreparedPolynomial[]): CiphertextResidues[];
+  /** A fresh public-key encryption of zero, in coefficient form: what one reply is sanitised with, once. */
+  encryptZero(publicKey: Uint8Array): CiphertextResidues;
+  /** Bytes of memory that the backend holds outside JavaScript's heap. */
+  memoryBytes(): number;
+}

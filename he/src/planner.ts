@@ -1,0 +1,184 @@
+import { checkPrimeSync } from "node:crypto";
+import { PipelineError } from "@smile/errors/pipeline-error";
+import { laneCount } from "./lanes.ts";
+import { type NoiseShape, spectrum, tailBound } from "./noise.ts";
+import { type KeyMode, MAX_Q_BITS, type Params, type Scheme } from "./params.ts";
+
+/** `compact`: N = 2048 where it fits, with the flooding that is left over. `sanitised`: N = 4096 and at least 2^30. */
+export type ModelPrivacy = "compact" | "sanitised";
+
+/** An integer head: score k of features x is the sum of weights[k][f] * x[f], plus bias[k]. */
+export type IntegerHead = { readonly weights: readonly ArrayLike<number>[]; readonly bias: readonly number[] };
+
+export type PlanRequest = {
+  readonly scheme?: Scheme;
+  /** F: features per window, at least 1. */
+  readonly featureCount: number;
+  /** Features lie in [-(2^(bits-1) - 1), 2^(bits-1) - 1]. */
+  readonly featureBits: number;
+  /** Every head that is bound to the feature set; at least one. */
+  readonly heads: readonly IntegerHead[];
+  readonly keyMode: KeyMode;
+  /** The largest number of frames that are added into one ciphertext. Always 1 in symmetric mode. */
+  readonly maxMerges: number;
+  readonly modelPrivacy: ModelPrivacy;
+};
+
+/** Parameters under which every score of every head decrypts to the exact integer, with failure probability at most 2^-128. */
+export type Plan = {
+  readonly params: Params;
+  readonly keyMode: KeyMode;
+  readonly featureCount: number;
+  readonly featureBits: number;
+  /** L = floor(N / F): windows per ciphertext. */
+  readonly lanes: number;
+  readonly maxMerges: number;
+  readonly modelPrivacy: ModelPrivacy;
+  /** Replies carry flooding noise uniform in [-2^floodBits, 2^floodBits], times t. */
+  readonly floodBits: number;
+  /** Largest |score| that any features within their bits can give. */
+  readonly scoreBound: number;
+  /** log2 of the bound on |message + t * noise| of a reply, flooding included; below log2(q / 2). */
+  readonly noiseBits: number;
+  /** log2(q / 2) - noiseBits: what is left unused. */
+  readonly marginBits: number;
+};
+
+/** Below this a reply's flooding would not even cover the sanitiser's own noise width; `compact` asks for no more. */
+const COMPACT_FLOOD_BITS = 8;
+const SANITISED_FLOOD_BITS = 30;
+/** More flooding than this hides nothing further at these sizes and would only cost random bytes. */
+const LARGEST_FLOOD_BITS = 40;
+/** The bounds are computed in doubles; this keeps their rounding from ever deciding. */
+const ROUNDING = 1 + 2 ** -20;
+/** Scores and t stay in the range in which a double is an exact integer, with room for sums. */
+const LARGEST_T_BITS = 50;
+
+/**
+ * Chooses the smallest t that the worst-case score fits, then the smallest ring and prime that the noise fits.
+ * @throws {PipelineError} PLAN_REFUSED, with the numbers, when nothing fits or a weight or feature size is no safe integer
+ */
+export function plan(request: PlanRequest): Plan {
+  const { featureCount, featureBits, heads, keyMode, modelPrivacy, scheme = "bgv" } = request;
+  const maxMerges = keyMode === "symmetric" ? 1 : request.maxMerges;
+  checkRequest(request);
+  const largestFeature = 2 ** (featureBits - 1) - 1;
+  const outputs = heads.flatMap((head) => head.weights.map((weights, k) => ({ weights, bias: head.bias[k]! })));
+  const scoreBound = Math.max(...outputs.map(({ weights, bias }) => largestFeature * norm1(weights) + Math.abs(bias)));
+  const tBits = Math.max(2, Math.floor(Math.log2(Math.max(scoreBound, largestFeature))) + 2);
+  if (tBits > LARGEST_T_BITS) {
+    throw new PipelineError(
+      "PLAN_REFUSED",
+      `the worst-case score 2^${Math.log2(scoreBound).toFixed(1)} is too large for a plaintext modulus`,
+      {
+        featureCount,
+        tBits,
+        largestTBits: LARGEST_T_BITS,
+      },
+    );
+  }
+  const t = 2 ** tBits;
+  const least = modelPrivacy === "sanitised" ? SANITISED_FLOOD_BITS : COMPACT_FLOOD_BITS;
+  const tried: string[] = [];
+  for (const n of modelPrivacy === "sanitised" ? [4096] : [2048, 4096]) {
+    if (featureCount > n) {
+      tried.push(`N = ${n} has room for ${n} features, not ${featureCount}`);
+      continue;
+    }
+    const noise = t * (Math.max(...outputs.map(({ weights }) => productBound(weights, n, keyMode, maxMerges))) + sanitiserBound(n));
+    const needed = (scoreBound + noise + t * 2 ** least) * ROUNDING;
+    const q = smallestPrime(n, tBits, needed);
+    if (q === undefined) {
+      tried.push(`N = ${n} needs q above 2^${(Math.log2(needed) + 1).toFixed(1)}, secure up to 2^${MAX_Q_BITS.get(n)}`);
+      continue;
+    }
+    const room = Number(q / 2n) - scoreBound - noise;
+    const floodBits = Math.min(LARGEST_FLOOD_BITS, Math.floor(Math.log2(room / t / ROUNDING)));
+    const noiseBits = Math.log2(scoreBound + noise + t * 2 ** floodBits);
+    return {
+      params: { scheme, n, q, t },
+      keyMode,
+      featureCount,
+      featureBits,
+      lanes: laneCount(n, featureCount),
+      maxMerges,
+      modelPrivacy,
+      floodBits,
+      scoreBound,
+      noiseBits,
+      marginBits: Math.log2(Number(q)) - 1 - noiseBits,
+    };
+  }
+  throw new PipelineError("PLAN_REFUSED", `no parameters fit ${featureCount} features of ${featureBits} bits: ${tried.join("; ")}`, {
+    featureCount,
+    featureBits,
+    maxMerges,
+    tBits,
+    modelPrivacy,
+  });
+}
+
+/** Whether a head may be served under a plan that was made without it. */
+export function fits(planned: Plan, head: IntegerHead): boolean {
+  const { params, featureCount, featureBits, keyMode, maxMerges, floodBits } = planned;
+  const largestFeature = 2 ** (featureBits - 1) - 1;
+  return head.weights.every((weights, k) => {
+    if (weights.length !== featureCount) return false;
+    const score = largestFeature * norm1(weights) + Math.abs(head.bias[k] ?? 0);
+    const noise = params.t * (productBound(weights, params.n, keyMode, maxMerges) + sanitiserBound(params.n) + 2 ** floodBits);
+    return score < params.t / 2 && score + noise < Number(params.q / 2n);
+  });
+}
+
+/** Bound on one noise coefficient of (sum of `merges` fresh encryptions) * weights, in units of the error. */
+function productBound(weights: ArrayLike<number>, n: number, keyMode: KeyMode, merges: number): number {
+  let norm2 = 0;
+  for (let f = 0; f < weights.length; f++) norm2 += weights[f]! ** 2;
+  if (norm2 === 0) return 0;
+  const shape: NoiseShape = { norm2, spectrum: keyMode === "public" ? spectrum(weights, n) : new Float64Array(0) };
+  return tailBound(shape, merges);
+}
+
+/** Bound on one noise coefficient of the fresh public-key encryption of zero that every reply is sanitised with. */
+export function sanitiserBound(n: number): number {
+  return tailBound({ norm2: 1, spectrum: new Float64Array(n).fill(1) }, 1);
+}
+
+/** The largest prime of the fewest bits with q = 1 mod lcm(2N, t) and q / 2 above `needed`; undefined if none is secure at N. */
+function smallestPrime(n: number, tBits: number, needed: number): bigint | undefined {
+  const step = 1n << BigInt(Math.max(tBits, Math.log2(2 * n)));
+  for (let bits = Math.floor(Math.log2(needed)) + 2; bits <= MAX_Q_BITS.get(n)!; bits++) {
+    const least = 1n << BigInt(bits - 1);
+    for (let q = (1n << BigInt(bits)) - step + 1n; q > least; q -= step) {
+      if (Number(q / 2n) <= needed) break;
+      if (checkPrimeSync(q)) return q;
+    }
+  }
+  return undefined;
+}
+
+function norm1(weights: ArrayLike<number>): number {
+  let sum = 0;
+  for (let f = 0; f < weights.length; f++) sum += Math.abs(weights[f]!);
+  return sum;
+}
+
+function checkRequest({ featureCount, featureBits, heads, maxMerges }: PlanRequest): void {
+  const refuse = (what: string, facts: Record<string, number> = {}) => {
+    throw new PipelineError("PLAN_REFUSED", what, facts);
+  };
+  if (!Number.isInteger(featureCount) || featureCount < 1) refuse("featureCount must be a whole number of at least 1", { featureCount });
+  if (!Number.isInteger(featureBits) || featureBits < 2 || featureBits > 16) refuse("featureBits must be from 2 to 16", { featureBits });
+  if (!Number.isInteger(maxMerges) || maxMerges < 1) refuse("maxMerges must be a whole number of at least 1", { maxMerges });
+  if (heads.length === 0 || heads.some((head) => head.weights.length === 0))
+    refuse("a plan needs at least one head with at least one output");
+  for (const head of heads) {
+    if (head.bias.length !== head.weights.length)
+      refuse("a head has one bias per output", { outputs: head.weights.length, biases: head.bias.length });
+    head.weights.forEach((weights, k) => {
+      if (weights.length !== featureCount) refuse("a head has one weight per feature", { featureCount, weights: weights.length });
+      const whole = Array.prototype.every.call(weights, Number.isSafeInteger) && Number.isSafeInteger(head.bias[k]);
+      if (!whole) refuse("weights and biases must be whole numbers", { output: k });
+    });
+  }
+}

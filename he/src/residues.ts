@@ -1,0 +1,138 @@
+import { endianness } from "node:os";
+import { PipelineError } from "@smile/errors/pipeline-error";
+
+if (endianness() !== "LE") throw new Error("SMiLe Stream packs residues on little-endian machines only");
+
+/**
+ * Residues modulo q as 64-bit little-endian words, the layout that SEAL uses, seen as pairs of 32-bit words (low, high): a
+ * polynomial of N residues is a Uint32Array [2N]. JavaScript has no fast 64-bit integers; with at most 60 bits a sum of two
+ * residues fits the pair.
+ */
+export type Residues = Uint32Array;
+
+/** Bytes of `count` residues of `bits` bits each, packed without gaps. */
+export function packedLength(count: number, bits: number): number {
+  return Math.ceil((count * bits) / 8);
+}
+
+/**
+ * Packs residues into a little-endian bit stream.
+ * @param residues [2 * count] low and high words, each residue below 2^bits
+ * @param bits 33 to 60
+ * @returns packedLength(count, bits) bytes
+ */
+export function pack(residues: Residues, bits: number): Uint8Array {
+  const count = residues.length / 2;
+  const words = new Uint32Array(Math.ceil((count * bits) / 32));
+  const highBits = bits - 32;
+  let word = 0;
+  let used = 0;
+  let o = 0;
+  for (let i = 0; i < residues.length; i += 2) {
+    const low = residues[i]!;
+    const high = residues[i + 1]!;
+    // Shifts by 32 are shifts by 0 in JavaScript: an aligned low word (used = 0) takes its own way.
+    if (used === 0) {
+      words[o++] = low;
+      word = 0;
+    } else {
+      words[o++] = word | (low << used);
+      word = low >>> (32 - used);
+    }
+    word |= high << used;
+    const after = used + highBits;
+    if (after >= 32) {
+      words[o++] = word;
+      word = used === 0 ? 0 : high >>> (32 - used);
+      used = after - 32;
+    } else used = after;
+  }
+  if (used > 0) words[o] = word;
+  return new Uint8Array(words.buffer, 0, packedLength(count, bits));
+}
+
+/**
+ * Unpacks what `pack` made and checks that every residue is below q.
+ * @returns [2 * count] low and high words
+ * @throws {PipelineError} FRAME_WRONG_LENGTH when `bytes` is not exactly packedLength(count, bits of q) long;
+ *   RESIDUE_OUT_OF_RANGE when a residue is q or more, or padding bits are not zero
+ */
+export function unpack(bytes: Uint8Array, count: number, q: bigint): Residues {
+  const bits = q.toString(2).length;
+  if (bytes.length !== packedLength(count, bits)) {
+    throw new PipelineError(
+      "FRAME_WRONG_LENGTH",
+      `${count} residues of ${bits} bits take ${packedLength(count, bits)} bytes, not ${bytes.length}`,
+    );
+  }
+  // Whole words, with one to spare, so that the loop below never reads past the end; the copy also aligns them.
+  const words = new Uint32Array((bytes.length >> 2) + 2);
+  new Uint8Array(words.buffer).set(bytes);
+  const residues = new Uint32Array(2 * count);
+  const highBits = bits - 32;
+  const mask = 2 ** highBits - 1;
+  const qLow = Number(q & 0xffffffffn);
+  const qHigh = Number(q >> 32n);
+  let used = 0;
+  let o = 0;
+  for (let i = 0; i < residues.length; i += 2) {
+    const w0 = words[o]!;
+    const w1 = words[o + 1]!;
+    const low = used === 0 ? w0 : ((w0 >>> used) | (w1 << (32 - used))) >>> 0;
+    let high = w1 >>> used;
+    if (used + highBits > 32) high |= words[o + 2]! << (32 - used);
+    high = (high & mask) >>> 0;
+    if (high > qHigh || (high === qHigh && low >= qLow)) {
+      throw new PipelineError("RESIDUE_OUT_OF_RANGE", `residue ${i / 2} is not below q`, { index: i / 2 });
+    }
+    residues[i] = low;
+    residues[i + 1] = high;
+    used += highBits;
+    o += 1;
+    if (used >= 32) {
+      used -= 32;
+      o += 1;
+    }
+  }
+  const padding = bytes.length * 8 - count * bits;
+  if (padding > 0 && bytes.at(-1)! >>> (8 - padding) !== 0) {
+    throw new PipelineError("RESIDUE_OUT_OF_RANGE", "the padding behind the last residue is not zero", { padding });
+  }
+  return residues;
+}
+
+/** target += addend modulo q, residue by residue; both [2 * count] with every residue below q. */
+export function addInto(target: Residues, addend: Residues, q: bigint): void {
+  const qLow = Number(q & 0xffffffffn);
+  const qHigh = Number(q >> 32n);
+  for (let i = 0; i < target.length; i += 2) {
+    let low = target[i]! + addend[i]!;
+    let high = target[i + 1]! + addend[i + 1]!;
+    if (low >= 0x1_0000_0000) {
+      low -= 0x1_0000_0000;
+      high += 1;
+    }
+    if (high > qHigh || (high === qHigh && low >= qLow)) {
+      low -= qLow;
+      high -= qHigh;
+      if (low < 0) {
+        low += 0x1_0000_0000;
+        high -= 1;
+      }
+    }
+    target[i] = low;
+    target[i + 1] = high;
+  }
+}
+
+/** The residue at an index. */
+export function residueAt(residues: Residues, index: number): bigint {
+  return (BigInt(residues[2 * index + 1]!) << 32n) | BigInt(residues[2 * index]!);
+}
+
+/** Sets the residue at an index; `value` may be any integer. */
+export function setResidue(residues: Residues, index: number, value: bigint, q: bigint): void {
+  const residue = ((value % q) + q) % q;
+  residues[2 * index] = Number(residue & 0xffffffffn);
+  residues[2 * index + 1] = Number(residue >> 32n);
+}

@@ -1,0 +1,123 @@
+import { PipelineError } from "@smile/errors/pipeline-error";
+import { scorePosition } from "./lanes.ts";
+import { type KeyMode, type Params, residueBits } from "./params.ts";
+import { addInto, pack, packedLength, type Residues, residueAt, setResidue, unpack } from "./residues.ts";
+
+/**
+ * Ciphertexts on the wire. Residues are bit-packed, never compressed, and every length follows from the parameters:
+ *   full    (public mode, batches)  c0 [N] then c1 [N]
+ *   seeded  (symmetric mode)        c0 [N] then the 64-byte seed from which SEAL expands c1
+ *   reply                           c1 [N] then c0 at the score positions of the occupied lanes, in lane order
+ * Frames are in the domain in which SEAL keeps BGV ciphertexts (NTT); replies are in coefficient form, since single
+ * coefficients are picked. What a reply leaves out of c0 hides every partial sum.
+ */
+
+/** Bytes of SEAL's seed (prng_seed_byte_count). */
+export const SEED_BYTES = 64;
+
+/** A ciphertext (c0, c1), each [2N] words. */
+export type CiphertextResidues = { readonly c0: Residues; readonly c1: Residues };
+/** A ciphertext whose c1 is still a seed. */
+export type SeededResidues = { readonly c0: Residues; readonly seed: Uint8Array };
+
+/** Exact bytes of a frame's ciphertext. */
+export function frameLength(params: Params, keyMode: KeyMode): number {
+  const polynomial = packedLength(params.n, residueBits(params));
+  return keyMode === "public" ? 2 * polynomial : polynomial + SEED_BYTES;
+}
+
+/** Exact bytes of a reply for `lanes` occupied lanes and one output. */
+export function replyLength(params: Params, lanes: number): number {
+  return packedLength(params.n, residueBits(params)) + packedLength(lanes, residueBits(params));
+}
+
+export function encodeFull(params: Params, { c0, c1 }: CiphertextResidues): Uint8Array {
+  return concat(pack(c0, residueBits(params)), pack(c1, residueBits(params)));
+}
+
+export function encodeSeeded(params: Params, { c0, seed }: SeededResidues): Uint8Array {
+  return concat(pack(c0, residueBits(params)), seed);
+}
+
+/** @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE */
+export function decodeFull(params: Params, bytes: Uint8Array): CiphertextResidues {
+  const half = checkLength(bytes, frameLength(params, "public")) / 2;
+  return { c0: unpack(bytes.subarray(0, half), params.n, params.q), c1: unpack(bytes.subarray(half), params.n, params.q) };
+}
+
+/** @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE */
+export function decodeSeeded(params: Params, bytes: Uint8Array): SeededResidues {
+  const split = checkLength(bytes, frameLength(params, "symmetric")) - SEED_BYTES;
+  return { c0: unpack(bytes.subarray(0, split), params.n, params.q), seed: bytes.slice(split) };
+}
+
+/**
+ * Refuses bytes that are no ciphertext of these parameters: what has to pass before SEAL sees them.
+ * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE
+ */
+export function checkFrame(params: Params, keyMode: KeyMode, bytes: Uint8Array): void {
+  if (keyMode === "public") decodeFull(params, bytes);
+  else decodeSeeded(params, bytes);
+}
+
+/**
+ * Adds full ciphertexts of one key: lanes that are disjoint stay side by side.
+ * @param frames at least one, encoded with `encodeFull`
+ * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE
+ */
+export function mergeFrames(params: Params, frames: readonly Uint8Array[]): Uint8Array {
+  const [first, ...rest] = frames;
+  if (first === undefined) throw new RangeError("mergeFrames needs at least one frame");
+  if (rest.length === 0) return first;
+  const sum = decodeFull(params, first);
+  for (const frame of rest) {
+    const { c0, c1 } = decodeFull(params, frame);
+    addInto(sum.c0, c0, params.q);
+    addInto(sum.c1, c1, params.q);
+  }
+  return encodeFull(params, sum);
+}
+
+/** @param lanes occupied lanes, ascending */
+export function encodeReply(params: Params, { c0, c1 }: CiphertextResidues, lanes: readonly number[], featureCount: number): Uint8Array {
+  const picked = new Uint32Array(2 * lanes.length);
+  lanes.forEach((lane, i) => {
+    const position = 2 * scorePosition(lane, featureCount);
+    picked[2 * i] = c0[position]!;
+    picked[2 * i + 1] = c0[position + 1]!;
+  });
+  return concat(pack(c1, residueBits(params)), pack(picked, residueBits(params)));
+}
+
+/**
+ * The ciphertext that a reply stands for, in coefficient form, with zeros where c0 was left out.
+ * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE
+ */
+export function decodeReply(params: Params, bytes: Uint8Array, lanes: readonly number[], featureCount: number): CiphertextResidues {
+  checkLength(bytes, replyLength(params, lanes.length));
+  const split = packedLength(params.n, residueBits(params));
+  const c1 = unpack(bytes.subarray(0, split), params.n, params.q);
+  const picked = unpack(bytes.subarray(split), lanes.length, params.q);
+  const c0 = new Uint32Array(2 * params.n);
+  lanes.forEach((lane, i) => {
+    setResidue(c0, scorePosition(lane, featureCount), residueAt(picked, i), params.q);
+  });
+  return { c0, c1 };
+}
+
+function checkLength(bytes: Uint8Array, expected: number): number {
+  if (bytes.length !== expected) {
+    throw new PipelineError("FRAME_WRONG_LENGTH", `the ciphertext has ${bytes.length} bytes; these parameters ask for ${expected}`, {
+      length: bytes.length,
+      expected,
+    });
+  }
+  return expected;
+}
+
+function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const both = new Uint8Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+}

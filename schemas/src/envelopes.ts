@@ -1,0 +1,80 @@
+import type { KeyMode, Scheme } from "@smile/he/params";
+import batchV1 from "./avro/batch.v1.json" with { type: "json" };
+import deadLetterV1 from "./avro/dead-letter.v1.json" with { type: "json" };
+import deliveryV1 from "./avro/delivery.v1.json" with { type: "json" };
+import frameV1 from "./avro/frame.v1.json" with { type: "json" };
+import scoreV1 from "./avro/score.v1.json" with { type: "json" };
+import { envelopeCodec } from "./avro.ts";
+
+/** What names a frame for good: no two frames share it, and the same frame sent again carries it again. */
+export type MessageId = { readonly gateway: string; readonly epoch: number; readonly sequence: number };
+
+/** What ciphertexts must have in common to be added, and to be scored by the same heads. Ids are 64 hexadecimal digits. */
+export type CiphertextKind = {
+  readonly plant: string;
+  readonly scheme: Scheme;
+  readonly keyMode: KeyMode;
+  readonly paramsId: string;
+  readonly keyId: string;
+  readonly featureSetId: string;
+};
+
+/** Where the windows of one frame stand, and when they ended. */
+export type Part = MessageId & {
+  /** Which ciphertext's worth of the gateway's lanes: global lane = block * L + lane. */
+  readonly block: number;
+  /** Occupied lanes, as `encodeLanes` of @smile/he/lanes writes them. */
+  readonly lanes: Uint8Array;
+  /** End of the windows, event time in milliseconds since 1970. */
+  readonly frameTimeMs: number;
+  /** When the gateway closed the windows, by its own clock, in milliseconds since 1970. */
+  readonly closedAtMs: number;
+  /** A batch job's id and its number of frames; null for streams. */
+  readonly jobId: string | null;
+  readonly frameCount: number | null;
+  /** SHA-256 of the frame's ciphertext. */
+  readonly ciphertextHash: string;
+};
+
+/** A gateway's windows of one time, encrypted. `signature` is empty until gateways have identities. */
+export type Frame = CiphertextKind & Part & { readonly ciphertext: Uint8Array; readonly signature: Uint8Array };
+
+/** Frames of one kind whose lanes are disjoint, added into one ciphertext. */
+export type Batch = CiphertextKind & {
+  readonly parts: readonly Part[];
+  readonly ciphertextHash: string;
+  readonly ciphertext: Uint8Array;
+};
+
+/** The encrypted scores of a batch by one head: a reply per output, each over the occupied lanes of all parts in ascending order. */
+export type Score = CiphertextKind & {
+  readonly headId: string;
+  readonly parts: readonly Part[];
+  readonly replies: readonly Uint8Array[];
+  readonly signature: Uint8Array;
+};
+
+/** A score on its way to the plant, with the position that the plant's cursor needs. */
+export type Delivery = { readonly partition: number; readonly offset: number; readonly score: Uint8Array };
+
+/** What was refused, why, and enough of it to find it again. */
+export type DeadLetter = {
+  readonly code: string;
+  readonly reason: string;
+  readonly plant: string;
+  readonly gateway: string;
+  readonly receivedAtMs: number;
+  readonly length: number;
+  readonly payloadHash: string;
+  /** The first bytes of what was refused, at most DEAD_LETTER_BYTES. */
+  readonly payload: Uint8Array;
+};
+
+/** How much of a refused message is kept. */
+export const DEAD_LETTER_BYTES = 1024;
+
+export const frameCodec = envelopeCodec<Frame>("F", [frameV1]);
+export const batchCodec = envelopeCodec<Batch>("B", [batchV1]);
+export const scoreCodec = envelopeCodec<Score>("S", [scoreV1]);
+export const deliveryCodec = envelopeCodec<Delivery>("D", [deliveryV1]);
+export const deadLetterCodec = envelopeCodec<DeadLetter>("X", [deadLetterV1]);

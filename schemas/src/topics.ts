@@ -1,0 +1,33 @@
+import { PipelineError } from "@smile/errors/pipeline-error";
+
+/** Topics of the log, each keyed by plant, and what their records are: see envelopes.ts. */
+export const LOG_TOPICS = {
+  frames: "smile.frames.v1",
+  batches: "smile.batches.v1",
+  scores: "smile.scores.v1",
+  deadLetters: "smile.deadletter.v1",
+} as const;
+
+/** Names of plants and gateways become MQTT topic levels and certificate subjects: letters, digits, dot, dash and underscore, 1 to 64. */
+export const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+
+/** MQTT: frames from a gateway. */
+export const framesTopic = (plant: string, gateway: string) => `smile/v1/${plant}/${gateway}/frames`;
+/** MQTT: deliveries to a plant. */
+export const scoresTopic = (plant: string) => `smile/v1/${plant}/scores`;
+/** MQTT: how far a plant has stored its scores; JSON `Cursor`. */
+export const cursorTopic = (plant: string) => `smile/v1/${plant}/cursor`;
+
+/**
+ * The sender that a frames topic names.
+ * @throws {PipelineError} FRAME_WRONG_SENDER when the topic is no frames topic
+ */
+export function parseFramesTopic(topic: string): { plant: string; gateway: string } {
+  const [root, version, plant = "", gateway = "", kind, ...rest] = topic.split("/");
+  const ok = root === "smile" && version === "v1" && kind === "frames" && rest.length === 0 && NAME.test(plant) && NAME.test(gateway);
+  if (!ok)
+    throw new PipelineError("FRAME_WRONG_SENDER", "frames are published to smile/v1/{plant}/{gateway}/frames", {
+      topicLength: topic.length,
+    });
+  return { plant, gateway };
+}

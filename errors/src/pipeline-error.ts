@@ -11,6 +11,8 @@ export class PipelineError extends Error {
   override readonly name = "PipelineError";
   readonly code: ErrorCode;
   readonly facts: Facts;
+  /** The sentence without code and remedy, from which the error can be built again on another thread. */
+  readonly what: string;
 
   /**
    * @param code entry of the catalogue
@@ -22,6 +24,7 @@ export class PipelineError extends Error {
     super(`${what} [${code}] Fix: ${catalogue[code].fix}.`, cause === undefined ? undefined : { cause });
     this.code = code;
     this.facts = facts;
+    this.what = what;
   }
 
   /** True when the same call may succeed later without anyone changing anything. */

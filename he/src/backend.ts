@@ -22,6 +22,11 @@ export interface FrameEncryptor extends Disposable {
 /** A plaintext polynomial in the form in which it multiplies ciphertexts. */
 export interface PreparedPolynomial extends Disposable {}
 
+/** Each call gives a fresh public-key encryption of zero, in coefficient form: what one reply is sanitised with, once. */
+export interface ZeroSource extends Disposable {
+  next(): CiphertextResidues;
+}
+
 /** The service's side: multiplies ciphertexts by plaintext polynomials, without any secret. */
 export interface Evaluator extends Disposable {
   /** @param coefficients [N] integers with |c| < t / 2, as `headPolynomial` makes them */
@@ -32,8 +37,11 @@ export interface Evaluator extends Disposable {
    * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE
    */
   multiply(ciphertext: Uint8Array, form: "full" | "seeded", polynomials: readonly PreparedPolynomial[]): CiphertextResidues[];
-  /** A fresh public-key encryption of zero, in coefficient form: what one reply is sanitised with, once. */
-  encryptZero(publicKey: Uint8Array): CiphertextResidues;
+  /**
+   * A source of fresh encryptions of zero under a plant's key.
+   * @throws {PipelineError} KEY_MISMATCH
+   */
+  openZeros(publicKey: Uint8Array): ZeroSource;
   /** Bytes of memory that the backend holds outside JavaScript's heap. */
   memoryBytes(): number;
 }

@@ -1,0 +1,45 @@
+import type { Sanitiser } from "./sanitise.ts";
+
+/** Makes `count` fresh sanitisers under one key. */
+export type MakeSanitisers = (count: number) => Promise<readonly Sanitiser[]>;
+
+/**
+ * Sanitisers of one key, made ahead, each handed out once. They live in memory only: a crash loses them all, so none can be
+ * used again after it.
+ */
+export class SanitiserStock {
+  readonly #make: MakeSanitisers;
+  readonly #target: number;
+  readonly #ready: Sanitiser[] = [];
+  #refill: Promise<void> | undefined;
+
+  /** @param target how many are kept ready; 0 makes each when it is asked for */
+  constructor(make: MakeSanitisers, target: number) {
+    this.#make = make;
+    this.#target = target;
+  }
+
+  get size(): number {
+    return this.#ready.length;
+  }
+
+  /** `count` sanitisers, out of the stock as far as it goes. Rejects with whatever making the rest rejected with. */
+  async take(count: number): Promise<readonly Sanitiser[]> {
+    const taken = this.#ready.splice(0, count);
+    if (taken.length < count) taken.push(...(await this.#make(count - taken.length)));
+    return taken;
+  }
+
+  /** Makes what is missing up to the target, behind the work that is already queued. One refill at a time. */
+  refill(): Promise<void> {
+    const missing = this.#target - this.#ready.length;
+    this.#refill ??= (async () => {
+      try {
+        if (missing > 0) this.#ready.push(...(await this.#make(missing)));
+      } finally {
+        this.#refill = undefined;
+      }
+    })();
+    return this.#refill;
+  }
+}

@@ -1,0 +1,141 @@
+import { availableParallelism } from "node:os";
+import { PipelineError } from "@smile/errors/pipeline-error";
+import { Piscina } from "piscina";
+import { type Params, paramsId } from "./params.ts";
+import type { Sanitiser } from "./sanitise.ts";
+import { SanitiserStock } from "./sanitiser-stock.ts";
+import type { ScoringHead } from "./scoring.ts";
+import type { Answer, Task } from "./worker-protocol.ts";
+
+/** A plant's public key: what its replies are sanitised with. */
+export type SanitisingKey = { readonly keyId: string; readonly publicKey: Uint8Array };
+
+export type ScoringJob = {
+  readonly head: ScoringHead;
+  readonly key: SanitisingKey;
+  readonly ciphertext: Uint8Array;
+  /** Occupied lanes, ascending. */
+  readonly lanes: readonly number[];
+};
+
+export type ScoringPoolOptions = {
+  /** Worker threads, each with a WASM instance of its own; one per core by default. */
+  readonly threads?: number;
+  /** Jobs under way and waiting at most; `score` waits for a place beyond it. */
+  readonly maxJobs?: number;
+  /** Sanitisers kept ready per key; each takes 32 N bytes. */
+  readonly sanitisersPerKey?: number;
+};
+
+/** Keys whose sanitisers are kept ready; beyond that the one unused for longest loses its stock. */
+const STOCKED_KEYS = 64;
+/** A task whose worker died is tried this often in all: a task that kills every worker must not go on for ever. */
+const ATTEMPTS = 3;
+
+/**
+ * Scores batches on worker threads. Bounded: at most `maxJobs` jobs hold memory, further callers wait. A worker that dies is
+ * replaced and its job done again; a job that kills three workers is refused with WORKER_DIED.
+ */
+export class ScoringPool implements AsyncDisposable {
+  readonly #workers: Piscina<Task, Answer<unknown>>;
+  readonly #maxJobs: number;
+  readonly #sanitisersPerKey: number;
+  readonly #stocks = new Map<string, SanitiserStock>();
+  readonly #waiting: (() => void)[] = [];
+  #jobs = 0;
+  #closed = false;
+
+  constructor({ threads = availableParallelism(), maxJobs = 8 * threads, sanitisersPerKey = 32 }: ScoringPoolOptions = {}) {
+    this.#maxJobs = maxJobs;
+    this.#sanitisersPerKey = sanitisersPerKey;
+    this.#workers = new Piscina({
+      filename: new URL("./worker.ts", import.meta.url).href,
+      minThreads: threads,
+      maxThreads: threads,
+      resourceLimits: { maxOldGenerationSizeMb: 96, maxYoungGenerationSizeMb: 32 },
+    });
+  }
+
+  /** Jobs under way. */
+  get jobs(): number {
+    return this.#jobs;
+  }
+
+  /** Callers that wait for a place. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** The workers, for tests that kill them. */
+  get threads(): Piscina["threads"] {
+    return this.#workers.threads;
+  }
+
+  /**
+   * @returns [outputs] replies; see wire.ts
+   * @throws {PipelineError} FRAME_WRONG_LENGTH or RESIDUE_OUT_OF_RANGE for a ciphertext of other parameters, KEY_MISMATCH for a
+   *   key of other parameters, WORKER_DIED when the job killed its workers, STOPPED when the pool is closed
+   */
+  async score({ head, key, ciphertext, lanes }: ScoringJob): Promise<Uint8Array[]> {
+    await this.#enter();
+    try {
+      const stock = this.#stock(head.params, key);
+      const replies = await this.#run<Uint8Array[]>(async () => {
+        const sanitisers = await stock.take(head.weights.length);
+        return { task: { kind: "score", head, ciphertext, lanes, sanitisers }, moved: sanitisers.map((words) => words.buffer) };
+      });
+      // Off the hot path: whoever comes next finds them ready. What goes wrong here goes wrong again, and is told, in take().
+      stock.refill().catch(() => {});
+      return replies;
+    } finally {
+      this.#leave();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    for (const wake of this.#waiting.splice(0)) wake();
+    await this.#workers.destroy();
+  }
+
+  async #enter(): Promise<void> {
+    while (!this.#closed && this.#jobs >= this.#maxJobs) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    if (this.#closed) throw new PipelineError("STOPPED", "the scoring pool is closed");
+    this.#jobs += 1;
+  }
+
+  #leave(): void {
+    this.#jobs -= 1;
+    this.#waiting.shift()?.();
+  }
+
+  #stock(params: Params, { keyId, publicKey }: SanitisingKey): SanitiserStock {
+    const id = `${paramsId(params)} ${keyId}`;
+    const make = (count: number) =>
+      this.#run<Sanitiser[]>(async () => ({ task: { kind: "sanitise", params, publicKey, count }, moved: [] }));
+    const stock = this.#stocks.get(id) ?? new SanitiserStock(make, this.#sanitisersPerKey);
+    this.#stocks.delete(id);
+    this.#stocks.set(id, stock);
+    if (this.#stocks.size > STOCKED_KEYS) this.#stocks.delete(this.#stocks.keys().next().value!);
+    return stock;
+  }
+
+  /** @param prepare makes the task afresh for each attempt, since what was moved to a dead worker is gone */
+  async #run<T>(prepare: () => Promise<{ task: Task; moved: ArrayBuffer[] }>): Promise<T> {
+    let death: unknown;
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const { task, moved } = await prepare();
+      let answer: Answer<unknown>;
+      try {
+        answer = await this.#workers.run(task, { transferList: moved });
+      } catch (error) {
+        if (this.#closed) throw new PipelineError("STOPPED", "the scoring pool is closed", {}, error);
+        death = error;
+        continue;
+      }
+      if ("refused" in answer) throw new PipelineError(answer.refused.code, answer.refused.what, answer.refused.facts);
+      return answer.value as T;
+    }
+    throw new PipelineError("WORKER_DIED", `a task ended ${ATTEMPTS} scoring workers`, { attempts: ATTEMPTS }, death);
+  }
+}

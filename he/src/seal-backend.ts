@@ -1,0 +1,126 @@
+import { PipelineError } from "@smile/errors/pipeline-error";
+import type { Plaintext, SecretKey } from "node-seal";
+import type { EncryptionKey, Evaluator, FrameEncryptor, PreparedPolynomial } from "./backend.ts";
+import type { Params } from "./params.ts";
+import { SealLayout } from "./seal-layout.ts";
+import { openSeal, type SealSession } from "./seal-module.ts";
+import { type CiphertextResidues, decodeFull, decodeSeeded, encodeFull, encodeSeeded } from "./wire.ts";
+
+/**
+ * @throws {PipelineError} KEY_MISMATCH when the key was not made for these parameters
+ */
+export async function openSealEncryptor(params: Params, key: EncryptionKey): Promise<FrameEncryptor> {
+  using opened = new DisposableStack();
+  const session = opened.use(await openSeal(params));
+  const { seal, context } = session;
+  const none = seal.ComprModeType.none;
+  const publicKey = opened.use(new seal.PublicKey());
+  const secretKey = opened.use(new seal.SecretKey());
+  const layout = opened.use(new SealLayout(session));
+  const plain = opened.use(new seal.Plaintext());
+  const cipher = opened.use(new seal.Ciphertext());
+  loadKey(() => (key.mode === "public" ? publicKey : secretKey).loadFromArray(context, key.bytes));
+  if (key.mode === "public") {
+    const encryptor = opened.use(new seal.Encryptor(context, publicKey));
+    const owned = opened.move();
+    return {
+      encrypt(coefficients) {
+        layout.loadPlain(coefficients, plain);
+        encryptor.encrypt(plain, cipher);
+        return encodeFull(params, layout.splitFull(cipher.saveToArray(none)));
+      },
+      [Symbol.dispose]: () => owned.dispose(),
+    };
+  }
+  const encryptor = opened.use(symmetricEncryptor(session, secretKey));
+  const owned = opened.move();
+  return {
+    encrypt(coefficients) {
+      layout.loadPlain(coefficients, plain);
+      using seeded = encryptor.encryptSymmetricSerializable(plain);
+      return encodeSeeded(params, layout.splitSeeded(seeded.saveToArray(none)));
+    },
+    [Symbol.dispose]: () => owned.dispose(),
+  };
+}
+
+/** Needs no key: it loads, multiplies and re-randomises what others encrypted. */
+export async function openSealEvaluator(params: Params): Promise<Evaluator> {
+  using opened = new DisposableStack();
+  const session = opened.use(await openSeal(params));
+  const { seal, context } = session;
+  const none = seal.ComprModeType.none;
+  const layout = opened.use(new SealLayout(session, seededTemplate(session)));
+  const evaluator = opened.use(new seal.Evaluator(context));
+  const parmsId = opened.use(context.firstParmsId());
+  const input = opened.use(new seal.Ciphertext());
+  const product = opened.use(new seal.Ciphertext());
+  const prepared = new WeakMap<PreparedPolynomial, Plaintext>();
+  const owned = opened.move();
+  return {
+    prepare(coefficients) {
+      const plain = new seal.Plaintext();
+      layout.loadPlain(coefficients, plain);
+      evaluator.plainTransformToNttInplace(plain, parmsId);
+      const handle = { [Symbol.dispose]: () => plain.delete() };
+      prepared.set(handle, plain);
+      return handle;
+    },
+    multiply(ciphertext, form, polynomials) {
+      if (form === "full") layout.loadFull(decodeFull(params, ciphertext), true, input);
+      else layout.loadSeeded(decodeSeeded(params, ciphertext), input);
+      return polynomials.map((polynomial): CiphertextResidues => {
+        const plain = prepared.get(polynomial);
+        if (plain === undefined) throw new TypeError("this polynomial was prepared by another evaluator");
+        // SEAL refuses products with zero, since their ciphertexts are transparent; the sanitiser makes them opaque again.
+        if (plain.isZero()) return { c0: new Uint32Array(2 * params.n), c1: new Uint32Array(2 * params.n) };
+        evaluator.multiplyPlain(input, plain, product);
+        evaluator.cipherTransformFromNttInplace(product);
+        return layout.splitFull(product.saveToArray(none));
+      });
+    },
+    openZeros(publicKeyBytes) {
+      using zeros = new DisposableStack();
+      const publicKey = zeros.use(new seal.PublicKey());
+      loadKey(() => publicKey.loadFromArray(context, publicKeyBytes));
+      const encryptor = zeros.use(new seal.Encryptor(context, publicKey));
+      const ownedZeros = zeros.move();
+      return {
+        next() {
+          encryptor.encryptZero(product);
+          evaluator.cipherTransformFromNttInplace(product);
+          return layout.splitFull(product.saveToArray(none));
+        },
+        [Symbol.dispose]: () => ownedZeros.dispose(),
+      };
+    },
+    memoryBytes: () => session.memoryBytes(),
+    [Symbol.dispose]: () => owned.dispose(),
+  };
+}
+
+function loadKey(load: () => void): void {
+  try {
+    load();
+  } catch (error) {
+    throw new PipelineError("KEY_MISMATCH", "the key does not load under these parameters", {}, error);
+  }
+}
+
+/** SEAL's encryptor wants a public key even where only the secret one is used. */
+function symmetricEncryptor({ seal, context }: SealSession, secretKey: SecretKey) {
+  using generator = new seal.KeyGenerator(context, secretKey);
+  using publicKey = generator.createPublicKey();
+  return new seal.Encryptor(context, publicKey, secretKey);
+}
+
+/** A seeded ciphertext of this SEAL under a throw-away key, for its header. */
+function seededTemplate(session: SealSession): Uint8Array {
+  const { seal, context } = session;
+  using generator = new seal.KeyGenerator(context);
+  using secretKey = generator.secretKey();
+  using encryptor = symmetricEncryptor(session, secretKey);
+  using plain = new seal.Plaintext(1);
+  using seeded = encryptor.encryptSymmetricSerializable(plain);
+  return seeded.saveToArray(seal.ComprModeType.none);
+}

@@ -1,0 +1,107 @@
+import type { Ciphertext, Plaintext } from "node-seal";
+import type { Residues } from "./residues.ts";
+import type { SealSession } from "./seal-module.ts";
+import { type CiphertextResidues, SEED_BYTES, type SeededResidues } from "./wire.ts";
+
+/**
+ * The byte layout of SEAL 4.1 objects saved without compression, as far as it is needed to move polynomials in and out. Headers
+ * are never written by hand: they are copied from objects that this very SEAL saved, so another version fails the checks here
+ * instead of misreading. Data starts at odd offsets, hence the copies through aligned arrays.
+ */
+const NTT_FLAG = 48;
+const CIPHERTEXT_DATA = 113;
+const PLAINTEXT_DATA = 88;
+const PLAINTEXT_COUNT = 48;
+
+/** Moves plaintexts and ciphertexts between SEAL and arrays; holds the templates and scratch space of one session. */
+export class SealLayout implements Disposable {
+  readonly #session: SealSession;
+  readonly #plain: Uint8Array;
+  readonly #full: Uint8Array;
+  readonly #seeded: Uint8Array | undefined;
+  readonly #words: Uint32Array;
+
+  /** @param seededTemplate a seeded ciphertext saved by this SEAL, where seeded ciphertexts will be loaded */
+  constructor(session: SealSession, seededTemplate?: Uint8Array) {
+    const { seal, context, params } = session;
+    const none = seal.ComprModeType.none;
+    using plain = new seal.Plaintext(params.n);
+    using parmsId = context.firstParmsId();
+    using cipher = new seal.Ciphertext(context, parmsId, 2);
+    cipher.resize(2);
+    this.#session = session;
+    this.#plain = plain.saveToArray(none);
+    this.#full = cipher.saveToArray(none);
+    this.#seeded = seededTemplate;
+    this.#words = new Uint32Array(2 * params.n);
+    const polynomial = 8 * params.n;
+    const expected = [
+      [this.#plain.length, PLAINTEXT_DATA + polynomial],
+      [this.#full.length, CIPHERTEXT_DATA + 2 * polynomial],
+      [seededTemplate?.length, seededTemplate && CIPHERTEXT_DATA + polynomial + 81],
+    ];
+    if (expected.some(([is, should]) => is !== should)) throw new Error("node-seal saves objects in another layout than SEAL 4.1");
+  }
+
+  [Symbol.dispose](): void {}
+
+  /** Loads integers |c| < t / 2 as a plaintext; negative ones as t + c. */
+  loadPlain(coefficients: Int32Array, into: Plaintext): void {
+    const { params, context } = this.#session;
+    const low = params.t % 2 ** 32;
+    const high = Math.floor(params.t / 2 ** 32);
+    const words = this.#words;
+    for (let i = 0; i < coefficients.length; i++) {
+      const c = coefficients[i]!;
+      // In two's complement t + c carries into the high word exactly when t's low word is at least -c.
+      words[2 * i] = c < 0 ? low + c : c;
+      words[2 * i + 1] = c < 0 ? high - (low + c < 0 ? 1 : 0) : 0;
+    }
+    this.#plain.set(new Uint8Array(words.buffer), PLAINTEXT_DATA);
+    into.loadFromArray(context, this.#plain);
+  }
+
+  /** @returns the first `count` coefficients of a decrypted plaintext, each in [0, t) */
+  readPlain(plain: Plaintext, count: number): Float64Array {
+    const bytes: Uint8Array = plain.saveToArray(this.#session.seal.ComprModeType.none);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const stored = Number(view.getBigUint64(PLAINTEXT_COUNT, true));
+    const values = new Float64Array(count);
+    for (let i = 0; i < Math.min(stored, count); i++) values[i] = Number(view.getBigUint64(PLAINTEXT_DATA + 8 * i, true));
+    return values;
+  }
+
+  /** @param ntt the domain that the residues are in; SEAL transforms a BGV ciphertext in coefficient form while loading it */
+  loadFull({ c0, c1 }: CiphertextResidues, ntt: boolean, into: Ciphertext): void {
+    const { context, params } = this.#session;
+    this.#full[NTT_FLAG] = ntt ? 1 : 0;
+    this.#full.set(bytesOf(c0), CIPHERTEXT_DATA);
+    this.#full.set(bytesOf(c1), CIPHERTEXT_DATA + 8 * params.n);
+    into.loadFromArray(context, this.#full);
+  }
+
+  loadSeeded({ c0, seed }: SeededResidues, into: Ciphertext): void {
+    if (this.#seeded === undefined) throw new Error("this layout was opened without a seeded template");
+    this.#seeded.set(bytesOf(c0), CIPHERTEXT_DATA);
+    this.#seeded.set(seed, this.#seeded.length - SEED_BYTES);
+    into.loadFromArray(this.#session.context, this.#seeded);
+  }
+
+  /** Splits the saved bytes of a ciphertext of two polynomials. */
+  splitFull(saved: Uint8Array): CiphertextResidues {
+    const { n } = this.#session.params;
+    return { c0: residuesAt(saved, CIPHERTEXT_DATA, n), c1: residuesAt(saved, CIPHERTEXT_DATA + 8 * n, n) };
+  }
+
+  splitSeeded(saved: Uint8Array): SeededResidues {
+    return { c0: residuesAt(saved, CIPHERTEXT_DATA, this.#session.params.n), seed: saved.slice(saved.length - SEED_BYTES) };
+  }
+}
+
+function bytesOf(residues: Residues): Uint8Array {
+  return new Uint8Array(residues.buffer, residues.byteOffset, residues.byteLength);
+}
+
+function residuesAt(saved: Uint8Array, offset: number, n: number): Residues {
+  return new Uint32Array(saved.slice(offset, offset + 8 * n).buffer);
+}

@@ -8,6 +8,7 @@ export const catalogue = {
   DOCUMENT_INVALID: { retriable: false, fix: "correct the named fields, or make the document anew with the tool that wrote it" },
   FILE_MISSING: { retriable: false, fix: "check the path; the message names the file that was expected" },
   FILE_DAMAGED: { retriable: false, fix: "restore the named file from its origin; the message says where it stops making sense" },
+  ROW_MALFORMED: { retriable: false, fix: "write one JSON object per line: machine (text), timeMs (whole number), values (numbers by sensor)" },
 
   // Parameters and keys
   PLAN_REFUSED: { retriable: false, fix: "use fewer features, fewer bits, fewer merges, smaller weights or model privacy `compact`" },

@@ -44,9 +44,8 @@ export type Plan = {
   readonly marginBits: number;
 };
 
-/** Below this a reply's flooding would not even cover the sanitiser's own noise width; `compact` asks for no more. */
-const COMPACT_FLOOD_BITS = 8;
-const SANITISED_FLOOD_BITS = 30;
+/** The least flooding per profile: `compact` takes what is left over, but no less than the noise of a fresh encryption is wide. */
+const LEAST_FLOOD_BITS = { compact: 8, sanitised: 30 } as const;
 /** More flooding than this hides nothing further at these sizes and would only cost random bytes. */
 const LARGEST_FLOOD_BITS = 40;
 /** The bounds are computed in doubles; this keeps their rounding from ever deciding. */
@@ -59,13 +58,10 @@ const LARGEST_T_BITS = 50;
  * @throws {PipelineError} PLAN_REFUSED, with the numbers, when nothing fits or a weight or feature size is no safe integer
  */
 export function plan(request: PlanRequest): Plan {
-  const { featureCount, featureBits, heads, keyMode, modelPrivacy, scheme = "bgv" } = request;
-  const maxMerges = keyMode === "symmetric" ? 1 : request.maxMerges;
+  const { featureCount, featureBits, modelPrivacy, scheme = "bgv" } = request;
   checkRequest(request);
-  const largestFeature = 2 ** (featureBits - 1) - 1;
-  const outputs = heads.flatMap((head) => head.weights.map((weights, k) => ({ weights, bias: head.bias[k]! })));
-  const scoreBound = Math.max(...outputs.map(({ weights, bias }) => largestFeature * norm1(weights) + Math.abs(bias)));
-  const tBits = Math.max(2, Math.floor(Math.log2(Math.max(scoreBound, largestFeature))) + 2);
+  const scoreBound = worstScore(request);
+  const tBits = Math.max(2, Math.floor(Math.log2(Math.max(scoreBound, largestFeature(featureBits)))) + 2);
   if (tBits > LARGEST_T_BITS) {
     throw new PipelineError(
       "PLAN_REFUSED",
@@ -78,56 +74,82 @@ export function plan(request: PlanRequest): Plan {
     );
   }
   const t = 2 ** tBits;
-  const least = modelPrivacy === "sanitised" ? SANITISED_FLOOD_BITS : COMPACT_FLOOD_BITS;
   const tried: string[] = [];
   for (const n of modelPrivacy === "sanitised" ? [4096] : [2048, 4096]) {
     if (featureCount > n) {
       tried.push(`N = ${n} has room for ${n} features, not ${featureCount}`);
       continue;
     }
-    const noise = t * (Math.max(...outputs.map(({ weights }) => productBound(weights, n, keyMode, maxMerges))) + sanitiserBound(n));
-    const needed = (scoreBound + noise + t * 2 ** least) * ROUNDING;
+    const needed = (scoreBound + t * (worstNoise(request, n) + 2 ** LEAST_FLOOD_BITS[modelPrivacy])) * ROUNDING;
     const q = smallestPrime(n, tBits, needed);
-    if (q === undefined) {
-      tried.push(`N = ${n} needs q above 2^${(Math.log2(needed) + 1).toFixed(1)}, secure up to 2^${MAX_Q_BITS.get(n)}`);
-      continue;
-    }
-    const room = Number(q / 2n) - scoreBound - noise;
-    const floodBits = Math.min(LARGEST_FLOOD_BITS, Math.floor(Math.log2(room / t / ROUNDING)));
-    const noiseBits = Math.log2(scoreBound + noise + t * 2 ** floodBits);
-    return {
-      params: { scheme, n, q, t },
-      keyMode,
-      featureCount,
-      featureBits,
-      lanes: laneCount(n, featureCount),
-      maxMerges,
-      modelPrivacy,
-      floodBits,
-      scoreBound,
-      noiseBits,
-      marginBits: Math.log2(Number(q)) - 1 - noiseBits,
-    };
+    if (q !== undefined) return assess(request, { scheme, n, q, t });
+    tried.push(`N = ${n} needs q above 2^${(Math.log2(needed) + 1).toFixed(1)}, secure up to 2^${MAX_Q_BITS.get(n)}`);
   }
   throw new PipelineError("PLAN_REFUSED", `no parameters fit ${featureCount} features of ${featureBits} bits: ${tried.join("; ")}`, {
     featureCount,
     featureBits,
-    maxMerges,
+    maxMerges: request.maxMerges,
     tBits,
     modelPrivacy,
   });
 }
 
-/** Whether a head may be served under a plan that was made without it. */
-export function fits(planned: Plan, head: IntegerHead): boolean {
-  const { params, featureCount, featureBits, keyMode, maxMerges, floodBits } = planned;
-  const largestFeature = 2 ** (featureBits - 1) - 1;
-  return head.weights.every((weights, k) => {
-    if (weights.length !== featureCount) return false;
-    const score = largestFeature * norm1(weights) + Math.abs(head.bias[k] ?? 0);
-    const noise = params.t * (productBound(weights, params.n, keyMode, maxMerges) + sanitiserBound(params.n) + 2 ** floodBits);
-    return score < params.t / 2 && score + noise < Number(params.q / 2n);
-  });
+/**
+ * What given parameters do for these heads: how a service takes up parameters that were planned, and deployed, before.
+ * @throws {PipelineError} PLAN_REFUSED, with the numbers, when a head could decrypt wrongly or flooding would be too small
+ */
+export function assess(request: PlanRequest, params: Params): Plan {
+  checkRequest(request);
+  const { featureCount, featureBits, keyMode, modelPrivacy } = request;
+  const { n, q, t } = params;
+  const scoreBound = worstScore(request);
+  const noise = worstNoise(request, n);
+  const room = Number(q / 2n) / ROUNDING - scoreBound - t * noise;
+  const floodBits = Math.min(LARGEST_FLOOD_BITS, Math.floor(Math.log2(Math.max(1, room / t))));
+  const fits =
+    featureCount <= n && Math.max(scoreBound, largestFeature(featureBits)) < t / 2 && floodBits >= LEAST_FLOOD_BITS[modelPrivacy];
+  if (!fits) {
+    throw new PipelineError(
+      "PLAN_REFUSED",
+      `these parameters do not fit: scores up to 2^${Math.log2(scoreBound).toFixed(1)}, flooding 2^${floodBits}`,
+      {
+        n,
+        qBits: q.toString(2).length,
+        tBits: Math.log2(t),
+        featureCount,
+        leastFloodBits: LEAST_FLOOD_BITS[modelPrivacy],
+      },
+    );
+  }
+  const noiseBits = Math.log2(scoreBound + t * (noise + 2 ** floodBits));
+  return {
+    params,
+    keyMode,
+    featureCount,
+    featureBits,
+    lanes: laneCount(n, featureCount),
+    maxMerges: mergesOf(request),
+    modelPrivacy,
+    floodBits,
+    scoreBound,
+    noiseBits,
+    marginBits: Math.log2(Number(q)) - 1 - noiseBits,
+  };
+}
+
+const largestFeature = (bits: number) => 2 ** (bits - 1) - 1;
+const mergesOf = ({ keyMode, maxMerges }: PlanRequest) => (keyMode === "symmetric" ? 1 : maxMerges);
+
+/** Largest |score| of any output over all features within their bits. */
+function worstScore({ heads, featureBits }: PlanRequest): number {
+  const scores = heads.flatMap(({ weights, bias }) => weights.map((w, k) => largestFeature(featureBits) * norm1(w) + Math.abs(bias[k]!)));
+  return Math.max(...scores);
+}
+
+/** Bound on one noise coefficient of a sanitised but not flooded reply, in units of the error. */
+function worstNoise(request: PlanRequest, n: number): number {
+  const products = request.heads.flatMap(({ weights }) => weights.map((w) => productBound(w, n, request.keyMode, mergesOf(request))));
+  return Math.max(...products) + sanitiserBound(n);
 }
 
 /** Bound on one noise coefficient of (sum of `merges` fresh encryptions) * weights, in units of the error. */

@@ -8,7 +8,11 @@ export const catalogue = {
   DOCUMENT_INVALID: { retriable: false, fix: "correct the named fields, or make the document anew with the tool that wrote it" },
   FILE_MISSING: { retriable: false, fix: "check the path; the message names the file that was expected" },
   FILE_DAMAGED: { retriable: false, fix: "restore the named file from its origin; the message says where it stops making sense" },
-  ROW_MALFORMED: { retriable: false, fix: "write one JSON object per line: machine (text), timeMs (whole number), values (numbers by sensor)" },
+  ROW_MALFORMED: {
+    retriable: false,
+    fix: "write one JSON object per line: machine (text), timeMs (whole number), values (numbers by sensor)",
+  },
+  TRAINING_IMPOSSIBLE: { retriable: false, fix: "give training more machines, complete rows, both outcomes, or a larger penalty" },
 
   // Parameters and keys
   PLAN_REFUSED: { retriable: false, fix: "use fewer features, fewer bits, fewer merges, smaller weights or model privacy `compact`" },
@@ -31,6 +35,8 @@ export const catalogue = {
   LOG_TOPIC_UNKNOWN: { retriable: false, fix: "ensure the topic before appending to it or reading from it" },
   LOG_GROUP_BUSY: { retriable: true, fix: "stop the other member of the group, or wait until its lease ends" },
   BROKER_DOWN: { retriable: true, fix: "check the broker's address and that its listener answers" },
+  BROKER_REFUSED: { retriable: false, fix: "check the client's id and credentials, and which topics the broker lets it use" },
+  MESSAGE_TOO_LARGE: { retriable: false, fix: "send less per message, or raise the largest packet at both ends" },
   WORKER_DIED: { retriable: true, fix: "nothing: the work is done again in a new worker; look for memory limits if it repeats" },
   POOL_FULL: { retriable: true, fix: "wait: the workers are busy and the queue is at its bound" },
   STOPPED: { retriable: true, fix: "nothing: the service is stopping" },

@@ -1,0 +1,71 @@
+import { PipelineError } from "@smile/errors/pipeline-error";
+import type { FeatureSet } from "@smile/features/spec";
+import { fitStandardisation, type LiftedWindows, liftRuns } from "./examples.ts";
+import { fitRegimes } from "./fit-regimes.ts";
+import type { OnProgress, TrainingRun } from "./training-run.ts";
+
+/** What every kind of training takes. Everything is learned from `runs` and nothing else. */
+export type TrainingOptions = {
+  /** Name of the feature set. */
+  readonly name: string;
+  /** At least as many as folds; each with its own machine name or its own life of a machine. */
+  readonly runs: readonly TrainingRun[];
+  /** Candidates; those that never move are dropped. */
+  readonly sensors: readonly string[];
+  /** Settings that define the operating regime, if any; one regime results where they only scatter. */
+  readonly settings?: readonly string[];
+  readonly window: FeatureSet["window"];
+  readonly lift: FeatureSet["lift"];
+  /** Of normalised sensors, in deviations; 6 by default. */
+  readonly sensorClip?: number;
+  /** Of standardised features, in deviations; 4 by default. */
+  readonly clip?: number;
+  /** Of a feature; 8 by default. */
+  readonly bits?: number;
+  /** Random Fourier features; 0 for none. */
+  readonly fourierWidth?: number;
+  /** Grid of cross-validation: bandwidths and seeds of the Fourier lift, penalties of the head, and the number of folds. */
+  readonly bandwidths?: readonly number[];
+  readonly seeds?: readonly number[];
+  readonly penalties?: readonly number[];
+  readonly folds?: number;
+  readonly onProgress?: OnProgress;
+};
+
+export type Prepared = { readonly windows: LiftedWindows; readonly candidates: readonly FeatureSet[] };
+
+/** Fits regimes and standardisation, lifts every run once, and lays out one feature set per bandwidth and seed. */
+export function prepareTraining(options: TrainingOptions): Prepared {
+  const { name, runs, window, lift, settings = [], sensorClip = 6, clip = 4, bits = 8, fourierWidth = 0 } = options;
+  const { regimes, sensors } = fitRegimes(runs, options.sensors, settings, sensorClip);
+  const windows = liftRuns({ sensors, window, regimes, lift }, runs);
+  if (windows.count === 0) throw new PipelineError("TRAINING_IMPOSSIBLE", `${runs.length} runs gave no window`, { runs: runs.length });
+  const candidates = (fourierWidth > 0 ? (options.bandwidths ?? [0.4]) : [0]).flatMap((bandwidth) =>
+    (fourierWidth > 0 ? (options.seeds ?? [1]) : [0]).map(
+      (seed): FeatureSet => ({
+        kind: "feature-set",
+        version: 1,
+        name,
+        sensors,
+        window,
+        regimes,
+        lift,
+        standardise: { ...fitStandardisation(windows), clip },
+        fourier: fourierWidth > 0 ? { seed, width: fourierWidth, bandwidth } : null,
+        quantise: { bits },
+      }),
+    ),
+  );
+  return { windows, candidates };
+}
+
+/**
+ * Runs i, i + folds, i + 2 folds ... form fold i, so that no machine is on both sides of a split.
+ * @returns fold of each window
+ * @throws {PipelineError} TRAINING_IMPOSSIBLE when there are fewer runs than folds
+ */
+export function foldOfWindows(windows: Pick<LiftedWindows, "run">, runs: number, folds: number): Int32Array {
+  if (!Number.isInteger(folds) || folds < 2) throw new RangeError(`folds is ${folds}; it must be a whole number from 2 on`);
+  if (runs < folds) throw new PipelineError("TRAINING_IMPOSSIBLE", `${runs} runs cannot form ${folds} folds`, { runs, folds });
+  return windows.run.map((run) => run % folds);
+}

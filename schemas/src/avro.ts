@@ -11,6 +11,16 @@ class HexHash extends avro.types.LogicalType {
   }
 }
 
+/** Bytes from anywhere: avsc itself takes Buffers only, node-seal and typed arrays give none. Nothing is copied. */
+class ByteView extends avro.types.LogicalType {
+  override _fromValue(bytes: Buffer): Uint8Array {
+    return bytes;
+  }
+  override _toValue(bytes: unknown): Buffer | undefined {
+    return bytes instanceof Uint8Array ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length) : undefined;
+  }
+}
+
 /** One kind of envelope on the wire: a letter, a version byte, then the Avro body in that version's schema. */
 export type EnvelopeCodec<T> = {
   encode(value: T): Buffer;
@@ -23,7 +33,9 @@ export type EnvelopeCodec<T> = {
  * @param versions Avro schemas, oldest first, version 1 at index 0; every one stays readable, the last one is written
  */
 export function envelopeCodec<T>(letter: string, versions: readonly object[]): EnvelopeCodec<T> {
-  const types = versions.map((schema) => avro.Type.forSchema(schema as avro.Schema, { logicalTypes: { "hex-hash": HexHash } }));
+  const types = versions.map((schema) =>
+    avro.Type.forSchema(schema as avro.Schema, { logicalTypes: { "hex-hash": HexHash, "byte-view": ByteView } }),
+  );
   const newest = types.at(-1);
   if (newest === undefined) throw new RangeError("a codec needs at least one version");
   const readers = types.map((type) => (type === newest ? undefined : newest.createResolver(type)));

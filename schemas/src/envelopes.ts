@@ -66,12 +66,9 @@ export type DeadLetter = {
   readonly receivedAtMs: number;
   readonly length: number;
   readonly payloadHash: string;
-  /** The first bytes of what was refused, at most DEAD_LETTER_BYTES. */
+  /** The first bytes of what was refused, at most 1024. */
   readonly payload: Uint8Array;
 };
-
-/** How much of a refused message is kept. */
-export const DEAD_LETTER_BYTES = 1024;
 
 export const frameCodec = envelopeCodec<Frame>("F", [frameV1]);
 export const batchCodec = envelopeCodec<Batch>("B", [batchV1]);

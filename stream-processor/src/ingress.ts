@@ -1,0 +1,51 @@
+import { isPipelineError, type PipelineError } from "@smile/errors/pipeline-error";
+import type { Log } from "@smile/runtime/log";
+import type { Logger } from "@smile/runtime/logging";
+import { encodeDeadLetter } from "@smile/schemas/dead-letter";
+import { LOG_TOPICS, NAME } from "@smile/schemas/topics";
+import { admitFrame } from "./admission.ts";
+import type { Catalogue } from "./catalogue.ts";
+
+/** What ingress has done since it started. `refused` counts by error code. */
+export type IngressCounters = { accepted: number; bytes: number; readonly refused: Record<string, number> };
+
+/**
+ * Takes frames off MQTT into the log. `receive` resolves, and only then is the frame acknowledged, when the frame is durable in the
+ * log, or when its refusal is durable on the dead-letter topic: sending refused bytes again would change nothing. It rejects when
+ * the log cannot take either; then nothing is acknowledged and the gateway sends again.
+ */
+export class Ingress {
+  readonly counters: IngressCounters = { accepted: 0, bytes: 0, refused: {} };
+  readonly #log: Log;
+  readonly #catalogue: Catalogue;
+  readonly #logger: Logger;
+
+  constructor(log: Log, catalogue: Catalogue, logger: Logger) {
+    this.#log = log;
+    this.#catalogue = catalogue;
+    this.#logger = logger;
+  }
+
+  async receive(topic: string, payload: Uint8Array): Promise<void> {
+    let plant: string;
+    try {
+      plant = admitFrame(topic, payload, this.#catalogue).plant;
+    } catch (error) {
+      if (!isPipelineError(error)) throw error;
+      await this.#refuse(topic, payload, error);
+      return;
+    }
+    await this.#log.append([{ topic: LOG_TOPICS.frames, key: plant, value: payload }]);
+    this.counters.accepted += 1;
+    this.counters.bytes += payload.length;
+  }
+
+  async #refuse(topic: string, payload: Uint8Array, error: PipelineError): Promise<void> {
+    const [, , plant = "", gateway = ""] = topic.split("/");
+    const sender = NAME.test(plant) && NAME.test(gateway) ? { plant, gateway } : { plant: "unknown", gateway: "unknown" };
+    const letter = encodeDeadLetter(error, sender, payload, Date.now());
+    await this.#log.append([{ topic: LOG_TOPICS.deadLetters, key: sender.plant, value: letter }]);
+    this.counters.refused[error.code] = (this.counters.refused[error.code] ?? 0) + 1;
+    this.#logger.warn({ ...sender, code: error.code, facts: error.facts }, "refused a frame");
+  }
+}

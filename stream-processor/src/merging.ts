@@ -1,0 +1,66 @@
+import { isPipelineError } from "@smile/errors/pipeline-error";
+import type { GroupMember, Log, LogRecord, Position, ReadLimits } from "@smile/runtime/log";
+import type { Logger } from "@smile/runtime/logging";
+import { frameCodec } from "@smile/schemas/envelopes";
+import { LOG_TOPICS } from "@smile/schemas/topics";
+import { mergeToBatch } from "./batch.ts";
+import { advance, type BatcherLimits, type Input, nextDeadline, type Open } from "./batcher.ts";
+import type { Catalogue } from "./catalogue.ts";
+
+/** What merging has done since it started: frames in, batches out, frames that no deployment knows any more. */
+export type MergingCounters = { frames: number; batches: number; skipped: number };
+
+const READ: Omit<ReadLimits, "waitMs"> = { maxRecords: 256, maxBytes: 8 * 1024 * 1024 };
+const IDLE_WAIT_MS = 1000;
+
+/**
+ * Frames out of the log, batches into it, until the signal stops it. A frame is settled once its batch is durable; what was still
+ * open at the end is read again by whoever comes next, so nothing is lost and some frames may be merged twice.
+ */
+export async function mergeFramesOf(
+  log: Log,
+  member: GroupMember,
+  { catalogue, limits, logger, counters }: { catalogue: Catalogue; limits: BatcherLimits; logger: Logger; counters: MergingCounters },
+  signal: AbortSignal,
+): Promise<void> {
+  let open: Open<Position> = new Map();
+  while (!signal.aborted) {
+    const deadline = nextDeadline(open, limits);
+    const waitMs = deadline === undefined ? IDLE_WAIT_MS : Math.max(0, deadline - performance.now());
+    const records = await member.poll({ ...READ, waitMs }, signal);
+    const atMs = performance.now();
+    const skipped: Position[] = [];
+    const batches: { key: string; value: Buffer; frames: Position[] }[] = [];
+    const inputs = records.map((record) => toInput(record, atMs));
+    for (const input of [...inputs.filter((each) => each !== undefined), { atMs }]) {
+      const step = advance(open, input, limits);
+      open = step.open;
+      for (const placed of step.ready) {
+        const frames = placed.map(({ frame }) => frame);
+        const { params } = catalogue.find(frames[0]!);
+        batches.push({ key: frames[0]!.plant, value: mergeToBatch(params, frames), frames: placed.map(({ position }) => position) });
+      }
+    }
+    if (batches.length > 0) await log.append(batches.map(({ key, value }) => ({ topic: LOG_TOPICS.batches, key, value })));
+    const done = [...skipped, ...batches.flatMap(({ frames }) => frames)];
+    if (done.length > 0) await member.settle(done);
+    counters.frames += records.length;
+    counters.batches += batches.length;
+    counters.skipped += skipped.length;
+
+    function toInput({ topic, partition, offset, value }: LogRecord, now: number): Input<Position> | undefined {
+      const position: Position = { topic, partition, offset };
+      try {
+        const frame = frameCodec.decode(value);
+        const { lanes, maxMerges } = catalogue.find(frame);
+        return { atMs: now, arrival: { position, frame, rule: { lanes, maxMerges } } };
+      } catch (error) {
+        // Ingress admitted it, so its deployment was withdrawn since: it must not stop those behind it.
+        if (!isPipelineError(error)) throw error;
+        logger.error({ position, code: error.code }, "skipped a frame of the log");
+        skipped.push(position);
+        return undefined;
+      }
+    }
+  }
+}

@@ -1,0 +1,224 @@
+import { setImmediate } from "node:timers/promises";
+import { isPipelineError } from "@smile/errors/pipeline-error";
+import { openEncryptor } from "@smile/he/open";
+import type { Service } from "@smile/runtime/lifecycle";
+import type { Logger } from "@smile/runtime/logging";
+import type { Deployment, Lease } from "@smile/schemas/documents";
+import { type AgentCounters, zeroCounters } from "./counters.ts";
+import { frameFormat } from "./frame-format.ts";
+import { laneMap } from "./lane-map.ts";
+import { type FrameSender, SpoolPublisher } from "./publisher.ts";
+import type { RowSource } from "./source.ts";
+import { EdgeStore, type SpoolDepth } from "./store.ts";
+import { unlessStopped } from "./unless-stopped.ts";
+import { type PipelineHooks, WindowPipeline } from "./window-pipeline.ts";
+
+export type EdgeAgentConfig = {
+  readonly plant: string;
+  readonly gateway: string;
+  readonly deployment: Pick<Deployment, "featureSet" | "params" | "keyMode" | "lanes">;
+  /** Which global lanes are this gateway's, and the machine behind each. */
+  readonly lease: Pick<Lease, "firstLane" | "machines">;
+  /** Public mode: the plant's public key. Symmetric mode: this gateway's secret key. `keyId` is the SHA-256 of the public key. */
+  readonly key: { readonly keyId: string; readonly bytes: Uint8Array };
+  /** The agent's database; its folder must exist. */
+  readonly storePath: string;
+  /** How long the first window of a frame waits for the others; default 1,000 ms. */
+  readonly lingerMs?: number;
+  /** Window ends that one block may have open; default 4. */
+  readonly largestOpenEnds?: number;
+  /** Rows without a sealed frame are made durable this often; default 1,000 ms. */
+  readonly commitMs?: number;
+  /** Frames under way to the broker at most; default 16. */
+  readonly window?: number;
+  /** Bytes of the largest envelope that the broker takes; default 1 MiB. */
+  readonly largestEnvelopeBytes?: number;
+  /** Before a failed commit or an unacknowledged frame is tried again; default 1,000 ms. */
+  readonly retryMs?: number;
+  /**
+   * At the end of the source: `flush` (default) emits the windows still open in the lifts and seals everything, `seal` only seals what
+   * was lifted, `keep` leaves both for the next start, as a stop does.
+   */
+  readonly atEnd?: "flush" | "seal" | "keep";
+};
+
+export type EdgeAgentPorts = {
+  readonly source: RowSource;
+  /** Opened at the start and disposed at the end. */
+  readonly openSender: () => Promise<FrameSender & AsyncDisposable>;
+};
+
+export type EdgeAgent = Service & {
+  readonly counters: Readonly<AgentCounters>;
+  /** First half of this agent's message ids. */
+  readonly epoch: number;
+  /** What waits for its acknowledgement. */
+  readonly spool: SpoolDepth;
+};
+
+/** Frames sealed within one batch of rows before they are committed: bounds what is held in memory. */
+const largestCommit = 16;
+/** The first so many refusals are logged one by one, then every thousandth. */
+const loggedRefusals = 10;
+
+/**
+ * Starts the agent of one gateway: rows in, encrypted frames out, durable in between. `done` resolves once the source has ended and
+ * every frame is acknowledged; it rejects with what ended the work. Disposing commits what was taken and leaves unacknowledged frames
+ * in the spool for the next start.
+ * @throws {PipelineError} DOCUMENT_INVALID, KEY_MISMATCH, PLAN_REFUSED, CONFIG_INVALID, STORE_UNAVAILABLE, FILE_DAMAGED
+ */
+export async function startEdgeAgent(
+  config: EdgeAgentConfig,
+  ports: EdgeAgentPorts,
+  log: Logger,
+  hooks: Pick<PipelineHooks, "onWindow"> = {},
+): Promise<EdgeAgent> {
+  const { plant, gateway, deployment, key } = config;
+  const retryMs = config.retryMs ?? 1000;
+  const commitMs = config.commitMs ?? 1000;
+  const largestBytes = config.largestEnvelopeBytes ?? 1 << 20;
+  const counters = zeroCounters();
+  const format = frameFormat(plant, deployment, key.keyId);
+  const places = laneMap(config.lease, format.lanes);
+
+  await using opened = new AsyncDisposableStack();
+  const encryptor = opened.use(await openEncryptor(format.params, { mode: deployment.keyMode, bytes: key.bytes }));
+  const store = opened.use(new EdgeStore(config.storePath, { plant, gateway, featureSetId: format.kind.featureSetId }));
+  const released = store.releaseQuarantine(largestBytes);
+  if (released > 0) log.info({ released }, "frames from quarantine get another chance");
+  const pipeline = new WindowPipeline(
+    {
+      gateway,
+      featureSet: deployment.featureSet,
+      places,
+      rule: { lingerMs: config.lingerMs ?? 1000, largestOpenEnds: config.largestOpenEnds ?? 4 },
+      format,
+      encryptor,
+      store,
+      counters,
+      now: Date.now,
+      hooks: { ...hooks, onRefused: logRefusal, onForgotten: (machine) => log.warn({ machine }, "state of another lift: starts anew") },
+    },
+    performance.now(),
+  );
+  if (counters.abandoned > 0) log.warn({ abandoned: counters.abandoned }, "open windows of machines that left the lease are given up");
+  const sender = opened.use(await ports.openSender());
+  const publisher = new SpoolPublisher(store, sender, { window: config.window ?? 16, largestBytes, retryMs }, counters, (sequence, err) =>
+    log.error({ sequence, err }, "a frame cannot be published; it is kept in quarantine"),
+  );
+
+  const stopIntake = new AbortController();
+  const stopPublishing = new AbortController();
+  const ended = new AbortController();
+  const pumped = pump().then(() => ended.abort());
+  const published = publisher.run(stopPublishing.signal, ended.signal);
+  const done = Promise.all([pumped, published]).then(() => {});
+  done.catch(() => {}); // whoever awaits `done` sees the error; until then it must not count as unhandled
+  opened.defer(async () => {
+    stopIntake.abort();
+    await pumped.catch(() => {});
+    stopPublishing.abort();
+    await published.catch(() => {});
+  });
+  log.info({ gateway, epoch: store.epoch, machines: places.size, spooled: store.depth.frames }, "edge agent started");
+  const owned = opened.move();
+  let depthAtEnd: SpoolDepth | undefined;
+  return {
+    done,
+    counters,
+    epoch: store.epoch,
+    get spool() {
+      return depthAtEnd ?? store.depth;
+    },
+    async [Symbol.asyncDispose]() {
+      await owned.disposeAsync();
+      depthAtEnd = store.depth;
+    },
+  };
+
+  async function pump(): Promise<void> {
+    const stop = stopIntake.signal;
+    const batches = ports.source.batches(stop)[Symbol.asyncIterator]();
+    /** Position behind the rows taken, and the monotonic time since which some of them are not durable. */
+    let position: number | null = null;
+    let dirtySinceMs: number | null = null;
+    await commit();
+    let next = batches.next();
+    while (!stop.aborted) {
+      const batch = await nextOrDue(next, dirtySinceMs, stop);
+      if (batch === "stopped") break;
+      if (batch !== "due") {
+        if (batch.done) break;
+        counters.refused.malformed += batch.value.malformed;
+        await takeRows(batch.value.rows);
+        position = batch.value.position;
+        dirtySinceMs ??= performance.now();
+        next = batches.next();
+      }
+      pipeline.tick(performance.now());
+      const late = dirtySinceMs !== null && performance.now() - dirtySinceMs >= commitMs;
+      if (late || pipeline.sealedFrames > 0) await commitAndAck();
+    }
+    if (!stop.aborted && config.atEnd !== "keep") {
+      if (config.atEnd !== "seal") pipeline.flush(performance.now());
+      pipeline.sealAll();
+    }
+    await commitAndAck();
+    if (stop.aborted) next.catch(() => {});
+
+    async function commitAndAck(): Promise<void> {
+      await commit();
+      dirtySinceMs = null;
+      if (position !== null) ports.source.ack(position);
+      position = null;
+    }
+  }
+
+  async function takeRows(rows: readonly Parameters<typeof pipeline.take>[0][]): Promise<void> {
+    for (const row of rows) {
+      pipeline.take(row, performance.now());
+      if (pipeline.sealedFrames < largestCommit) continue;
+      await commit();
+      await setImmediate(); // acknowledgements and other agents of this process get their turn
+    }
+  }
+
+  /** Waits for room on the disk rather than losing rows: meanwhile the source is not read. */
+  async function commit(): Promise<void> {
+    for (;;) {
+      try {
+        pipeline.commit();
+        publisher.wake();
+        return;
+      } catch (err) {
+        if (!isPipelineError(err) || !err.retriable || stopIntake.signal.aborted) throw err;
+        counters.commitRetries++;
+        log.warn({ err }, "the store takes nothing; trying again");
+        await pause(retryMs);
+      }
+    }
+  }
+
+  function pause(ms: number): Promise<unknown> {
+    return unlessStopped(new Promise((resolve) => setTimeout(resolve, ms)), stopIntake.signal);
+  }
+
+  /** The next batch, or `due` once a linger or the time of a commit is over. */
+  async function nextOrDue<T>(next: Promise<T>, dirtySinceMs: number | null, stop: AbortSignal): Promise<T | "due" | "stopped"> {
+    const times = [pipeline.deadlineMs, dirtySinceMs === null ? null : dirtySinceMs + commitMs].filter((time) => time !== null);
+    if (times.length === 0) return (await unlessStopped(next, stop)) ?? "stopped";
+    const due = Promise.withResolvers<"due">();
+    const timer = setTimeout(() => due.resolve("due"), Math.max(0, Math.min(...times) - performance.now()));
+    try {
+      return (await unlessStopped(Promise.race([next, due.promise]), stop)) ?? "stopped";
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  function logRefusal(refusal: { machine: string; reason: string; field: string }): void {
+    const { unknownMachine, unusable } = counters.refused;
+    const refused = unknownMachine + unusable;
+    if (refused <= loggedRefusals || refused % 1000 === 0) log.warn({ ...refusal, refused }, "a row was refused");
+  }
+}

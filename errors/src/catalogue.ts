@@ -24,6 +24,8 @@ export const catalogue = {
   FRAME_WRONG_HASH: { retriable: false, fix: "send the SHA-256 of the ciphertext itself; the bytes changed on their way" },
   FRAME_WRONG_SENDER: { retriable: false, fix: "publish under the topic of the plant and gateway that the envelope names" },
   RESIDUE_OUT_OF_RANGE: { retriable: false, fix: "encrypt anew: a residue is not below q, so this is no ciphertext of these parameters" },
+  CIPHERTEXT_TRANSPARENT: { retriable: false, fix: "encrypt it: its second polynomial is zero, so anyone could read the first" },
+  SCORING_FAILED: { retriable: false, fix: "report it with the service's log: bytes that passed every check could still not be scored" },
   PARAMS_UNKNOWN: { retriable: false, fix: "encrypt under parameters that the service has deployed" },
   FEATURE_SET_UNKNOWN: { retriable: false, fix: "deploy the feature set at the model service, or use one that is deployed" },
   KEY_UNKNOWN: { retriable: false, fix: "register the plant's public key at the service" },

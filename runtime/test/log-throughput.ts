@@ -16,7 +16,10 @@ for (const inTens of [false, true]) {
     const startMs = performance.now();
     const untilMs = startMs + secondsEach * 1000;
     const call = async () => {
-      while (performance.now() < untilMs) count += (await log.append(records)).length;
+      while (performance.now() < untilMs) {
+        const { length } = await log.append(records);
+        count += length;
+      }
     };
     await Promise.all(Array.from({ length: callers }, call));
     const name = `${inTens ? "in tens" : "one by one"}, ${callers} caller${callers > 1 ? "s" : ""}`;

@@ -3,7 +3,7 @@ import { IDENTITY_KEY } from "@smile/he/identity-backend";
 import { scorePosition } from "@smile/he/lanes";
 import type { Params } from "@smile/he/params";
 import { residueAt } from "@smile/he/residues";
-import { SealLayout } from "@smile/he/seal-layout";
+import { SealLayout, uncompressedKey } from "@smile/he/seal-layout";
 import { openSeal } from "@smile/he/seal-module";
 import { decodeReply } from "@smile/he/wire";
 
@@ -13,7 +13,7 @@ export interface ReplyDecryptor extends Disposable {
    * @param reply one output's reply, as the model service sent it
    * @param lanes the occupied lanes of the batch, ascending
    * @returns one integer score per lane, in (-t/2, t/2), in the order of `lanes`
-   * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE
+   * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE, LANES_INVALID
    */
   decrypt(reply: Uint8Array, lanes: readonly number[]): number[];
 }
@@ -33,8 +33,9 @@ async function openSealDecryptor(params: Params, secretKey: Uint8Array, featureC
   const session = opened.use(await openSeal(params));
   const { seal, context } = session;
   const key = opened.use(new seal.SecretKey());
+  const bytes = uncompressedKey(secretKey, "secret", params);
   try {
-    key.loadFromArray(context, secretKey);
+    key.loadFromArray(context, bytes);
   } catch (error) {
     throw new PipelineError("KEY_MISMATCH", "the secret key does not load under these parameters", {}, error);
   }

@@ -34,7 +34,7 @@ export interface Evaluator extends Disposable {
   /**
    * The products of one ciphertext with each polynomial, in coefficient form.
    * @param ciphertext a frame or batch that `checkFrame` has let pass
-   * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE
+   * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE, CIPHERTEXT_TRANSPARENT
    */
   multiply(ciphertext: Uint8Array, form: "full" | "seeded", polynomials: readonly PreparedPolynomial[]): CiphertextResidues[];
   /**

@@ -16,6 +16,19 @@ export function scorePosition(lane: number, featureCount: number): number {
   return lane * featureCount + featureCount - 1;
 }
 
+/**
+ * Refuses lanes that are not whole numbers from 0 to L - 1, ascending and each once.
+ * @throws {PipelineError} LANES_INVALID
+ */
+export function checkLanes(lanes: readonly number[], n: number, featureCount: number): void {
+  const total = laneCount(n, featureCount);
+  lanes.forEach((lane, i) => {
+    if (!Number.isInteger(lane) || lane < 0 || lane >= total)
+      throw new PipelineError("LANES_INVALID", `lane ${lane} is not one of ${total}`, { lane, lanes: total });
+    if (i > 0 && lane <= lanes[i - 1]!) throw new PipelineError("LANES_INVALID", `lane ${lane} is not above the lane before it`, { lane });
+  });
+}
+
 /** A window in its lane. `features` has F integers. */
 export type LaneEntry = { readonly lane: number; readonly features: ArrayLike<number> };
 

@@ -48,6 +48,8 @@ export type Plan = {
 const LEAST_FLOOD_BITS = { compact: 8, sanitised: 30 } as const;
 /** More flooding than this hides nothing further at these sizes and would only cost random bytes. */
 const LARGEST_FLOOD_BITS = 40;
+/** The wire codec packs residues of 33 to 60 bits: a tiny head gets a larger q than it needs, and more flooding with it. */
+const LEAST_Q_BITS = 33;
 /** The bounds are computed in doubles; this keeps their rounding from ever deciding. */
 const ROUNDING = 1 + 2 ** -20;
 /** Scores and t stay in the range in which a double is an exact integer, with room for sums. */
@@ -166,10 +168,10 @@ export function sanitiserBound(n: number): number {
   return tailBound({ norm2: 1, spectrum: new Float64Array(n).fill(1) }, 1);
 }
 
-/** The largest prime of the fewest bits with q = 1 mod lcm(2N, t) and q / 2 above `needed`; undefined if none is secure at N. */
+/** The largest prime of the fewest bits, at least 33, with q = 1 mod lcm(2N, t) and q / 2 above `needed`; undefined if none is secure at N. */
 function smallestPrime(n: number, tBits: number, needed: number): bigint | undefined {
   const step = 1n << BigInt(Math.max(tBits, Math.log2(2 * n)));
-  for (let bits = Math.floor(Math.log2(needed)) + 2; bits <= MAX_Q_BITS.get(n)!; bits++) {
+  for (let bits = Math.max(LEAST_Q_BITS, Math.floor(Math.log2(needed)) + 2); bits <= MAX_Q_BITS.get(n)!; bits++) {
     const least = 1n << BigInt(bits - 1);
     for (let q = (1n << BigInt(bits)) - step + 1n; q > least; q -= step) {
       if (Number(q / 2n) <= needed) break;

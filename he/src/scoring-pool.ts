@@ -54,6 +54,8 @@ export class ScoringPool implements AsyncDisposable {
       maxThreads: threads,
       resourceLimits: { maxOldGenerationSizeMb: 96, maxYoungGenerationSizeMb: 32 },
     });
+    // A worker that dies between tasks is replaced, and that is all there is to it; unheard, this event would end the process.
+    this.#workers.on("error", () => {});
   }
 
   /** Jobs under way. */
@@ -74,7 +76,7 @@ export class ScoringPool implements AsyncDisposable {
   /**
    * @returns [outputs] replies; see wire.ts
    * @throws {PipelineError} FRAME_WRONG_LENGTH or RESIDUE_OUT_OF_RANGE for a ciphertext of other parameters, KEY_MISMATCH for a
-   *   key of other parameters, WORKER_DIED when the job killed its workers, STOPPED when the pool is closed
+   *   key of other parameters, LANES_INVALID, CIPHERTEXT_TRANSPARENT, SCORING_FAILED when a worker met what it cannot explain, WORKER_DIED when the job killed its workers, STOPPED when the pool is closed
    */
   async score({ head, key, ciphertext, lanes }: ScoringJob): Promise<Uint8Array[]> {
     await this.#enter();
@@ -125,6 +127,8 @@ export class ScoringPool implements AsyncDisposable {
     let death: unknown;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const { task, moved } = await prepare();
+      // A pool that was destroyed would start a worker for it.
+      if (this.#closed) throw new PipelineError("STOPPED", "the scoring pool is closed");
       let answer: Answer<unknown>;
       try {
         answer = await this.#workers.run(task, { transferList: moved });

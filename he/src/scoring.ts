@@ -1,5 +1,5 @@
 import type { Evaluator, PreparedPolynomial } from "./backend.ts";
-import { headPolynomial } from "./lanes.ts";
+import { checkLanes, headPolynomial } from "./lanes.ts";
 import type { KeyMode, Params } from "./params.ts";
 import type { IntegerHead } from "./planner.ts";
 import { finishScore, type Sanitiser } from "./sanitise.ts";
@@ -30,7 +30,7 @@ export function prepareHead(evaluator: Evaluator, head: ScoringHead): PreparedHe
  * @param lanes occupied lanes, ascending
  * @param sanitisers one per output, each of this key and never used before
  * @returns [outputs] replies
- * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE
+ * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE, CIPHERTEXT_TRANSPARENT, LANES_INVALID
  */
 export function scoreBatch(
   evaluator: Evaluator,
@@ -42,6 +42,7 @@ export function scoreBatch(
   if (sanitisers.length !== polynomials.length)
     throw new RangeError(`${polynomials.length} outputs need as many sanitisers, not ${sanitisers.length}`);
   const { params, featureCount, floodBits } = head;
+  checkLanes(lanes, params.n, featureCount);
   const products = evaluator.multiply(ciphertext, head.keyMode === "public" ? "full" : "seeded", polynomials);
   return products.map((product, k) => {
     finishScore(product, sanitisers[k]!, { bias: head.bias[k]!, lanes, featureCount, floodBits, q: params.q, t: params.t });

@@ -2,7 +2,7 @@ import { PipelineError } from "@smile/errors/pipeline-error";
 import type { Plaintext, SecretKey } from "node-seal";
 import type { EncryptionKey, Evaluator, FrameEncryptor, PreparedPolynomial } from "./backend.ts";
 import type { Params } from "./params.ts";
-import { SealLayout } from "./seal-layout.ts";
+import { SealLayout, uncompressedKey } from "./seal-layout.ts";
 import { openSeal, type SealSession } from "./seal-module.ts";
 import { type CiphertextResidues, decodeFull, decodeSeeded, encodeFull, encodeSeeded } from "./wire.ts";
 
@@ -19,7 +19,9 @@ export async function openSealEncryptor(params: Params, key: EncryptionKey): Pro
   const layout = opened.use(new SealLayout(session));
   const plain = opened.use(new seal.Plaintext());
   const cipher = opened.use(new seal.Ciphertext());
-  loadKey(() => (key.mode === "public" ? publicKey : secretKey).loadFromArray(context, key.bytes));
+  const kind = key.mode === "public" ? "public" : "secret";
+  const bytes = uncompressedKey(key.bytes, kind, params);
+  loadKey(() => (kind === "public" ? publicKey : secretKey).loadFromArray(context, bytes));
   if (key.mode === "public") {
     const encryptor = opened.use(new seal.Encryptor(context, publicKey));
     const owned = opened.move();
@@ -69,6 +71,8 @@ export async function openSealEvaluator(params: Params): Promise<Evaluator> {
     multiply(ciphertext, form, polynomials) {
       if (form === "full") layout.loadFull(decodeFull(params, ciphertext), true, input);
       else layout.loadSeeded(decodeSeeded(params, ciphertext), input);
+      // SEAL would throw in the middle of the work.
+      if (input.isTransparent()) throw new PipelineError("CIPHERTEXT_TRANSPARENT", "the ciphertext is not encrypted");
       return polynomials.map((polynomial): CiphertextResidues => {
         const plain = prepared.get(polynomial);
         if (plain === undefined) throw new TypeError("this polynomial was prepared by another evaluator");
@@ -82,7 +86,8 @@ export async function openSealEvaluator(params: Params): Promise<Evaluator> {
     openZeros(publicKeyBytes) {
       using zeros = new DisposableStack();
       const publicKey = zeros.use(new seal.PublicKey());
-      loadKey(() => publicKey.loadFromArray(context, publicKeyBytes));
+      const bytes = uncompressedKey(publicKeyBytes, "public", params);
+      loadKey(() => publicKey.loadFromArray(context, bytes));
       const encryptor = zeros.use(new seal.Encryptor(context, publicKey));
       const ownedZeros = zeros.move();
       return {

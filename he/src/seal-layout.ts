@@ -1,4 +1,6 @@
+import { PipelineError } from "@smile/errors/pipeline-error";
 import type { Ciphertext, Plaintext } from "node-seal";
+import type { Params } from "./params.ts";
 import type { Residues } from "./residues.ts";
 import type { SealSession } from "./seal-module.ts";
 import { type CiphertextResidues, SEED_BYTES, type SeededResidues } from "./wire.ts";
@@ -12,6 +14,26 @@ const NTT_FLAG = 48;
 const CIPHERTEXT_DATA = 113;
 const PLAINTEXT_DATA = 88;
 const PLAINTEXT_COUNT = 48;
+
+const COMPRESSION_MODE = 5;
+
+/**
+ * A saved key as SEAL may load it. Public keys come from other organisations, and SEAL 4.1 must parse no bytes of unknown length
+ * nor decompress any.
+ * @param kind a public key is saved as a ciphertext, a secret key as a plaintext
+ * @returns a view of the same bytes that is no Buffer, since SEAL refuses those
+ * @throws {PipelineError} KEY_MISMATCH when the length is not that of a key of these parameters, or the key is compressed
+ */
+export function uncompressedKey(bytes: Uint8Array, kind: "public" | "secret", { n }: Params): Uint8Array {
+  const expected = kind === "public" ? CIPHERTEXT_DATA + 16 * n : PLAINTEXT_DATA + 8 * n;
+  if (bytes.length !== expected || bytes[COMPRESSION_MODE] !== 0) {
+    throw new PipelineError("KEY_MISMATCH", `a ${kind} key of these parameters has ${expected} bytes, not compressed`, {
+      length: bytes.length,
+      expected,
+    });
+  }
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+}
 
 /** Moves plaintexts and ciphertexts between SEAL and arrays; holds the templates and scratch space of one session. */
 export class SealLayout implements Disposable {
@@ -45,9 +67,13 @@ export class SealLayout implements Disposable {
 
   [Symbol.dispose](): void {}
 
-  /** Loads integers |c| < t / 2 as a plaintext; negative ones as t + c. */
+  /**
+   * Loads integers |c| < t / 2 as a plaintext; negative ones as t + c.
+   * @param coefficients exactly N: fewer would leave those of the polynomial before
+   */
   loadPlain(coefficients: Int32Array, into: Plaintext): void {
     const { params, context } = this.#session;
+    if (coefficients.length !== params.n) throw new RangeError(`a polynomial has ${params.n} coefficients, not ${coefficients.length}`);
     const low = params.t % 2 ** 32;
     const high = Math.floor(params.t / 2 ** 32);
     const words = this.#words;

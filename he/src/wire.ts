@@ -1,5 +1,5 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
-import { scorePosition } from "./lanes.ts";
+import { checkLanes, scorePosition } from "./lanes.ts";
 import { type KeyMode, type Params, residueBits } from "./params.ts";
 import { addInto, pack, packedLength, type Residues, residueAt, setResidue, unpack } from "./residues.ts";
 
@@ -53,11 +53,17 @@ export function decodeSeeded(params: Params, bytes: Uint8Array): SeededResidues 
 
 /**
  * Refuses bytes that are no ciphertext of these parameters: what has to pass before SEAL sees them.
- * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE
+ * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE; CIPHERTEXT_TRANSPARENT when c1 is zero, so that c0 is the message
  */
 export function checkFrame(params: Params, keyMode: KeyMode, bytes: Uint8Array): void {
-  if (keyMode === "public") decodeFull(params, bytes);
-  else decodeSeeded(params, bytes);
+  if (keyMode === "symmetric") {
+    decodeSeeded(params, bytes);
+    return;
+  }
+  const { c1 } = decodeFull(params, bytes);
+  if (params.scheme === "bgv" && c1.every((word) => word === 0)) {
+    throw new PipelineError("CIPHERTEXT_TRANSPARENT", "the ciphertext is not encrypted");
+  }
 }
 
 /**
@@ -78,8 +84,12 @@ export function mergeFrames(params: Params, frames: readonly Uint8Array[]): Uint
   return encodeFull(params, sum);
 }
 
-/** @param lanes occupied lanes, ascending */
+/**
+ * @param lanes occupied lanes, ascending
+ * @throws {PipelineError} LANES_INVALID
+ */
 export function encodeReply(params: Params, { c0, c1 }: CiphertextResidues, lanes: readonly number[], featureCount: number): Uint8Array {
+  checkLanes(lanes, params.n, featureCount);
   const picked = new Uint32Array(2 * lanes.length);
   lanes.forEach((lane, i) => {
     const position = 2 * scorePosition(lane, featureCount);
@@ -91,9 +101,10 @@ export function encodeReply(params: Params, { c0, c1 }: CiphertextResidues, lane
 
 /**
  * The ciphertext that a reply stands for, in coefficient form, with zeros where c0 was left out.
- * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE
+ * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE, LANES_INVALID
  */
 export function decodeReply(params: Params, bytes: Uint8Array, lanes: readonly number[], featureCount: number): CiphertextResidues {
+  checkLanes(lanes, params.n, featureCount);
   checkLength(bytes, replyLength(params, lanes.length));
   const split = packedLength(params.n, residueBits(params));
   const c1 = unpack(bytes.subarray(0, split), params.n, params.q);

@@ -17,7 +17,10 @@ export type SanitiseTask = { readonly kind: "sanitise"; readonly params: Params;
 
 export type Task = ScoreTask | SanitiseTask;
 
-/** A worker answers with what was asked for, or with a refusal that the pool turns back into a PipelineError. */
+/**
+ * A worker answers with what was asked for, or with a refusal that the pool turns back into a PipelineError. It never throws:
+ * exceptions out of WASM cannot be sent, and what a pool sees as an error is a worker's death.
+ */
 export type Answer<T> =
   | { readonly value: T }
   | { readonly refused: { readonly code: ErrorCode; readonly what: string; readonly facts: Facts } };

@@ -24,14 +24,36 @@ export default async function work(task: Task): Promise<unknown> {
   try {
     return task.kind === "score" ? await score(task) : await sanitise(task);
   } catch (error) {
-    if (!(error instanceof PipelineError)) throw error;
-    return { refused: { code: error.code, what: error.what, facts: error.facts } } satisfies Answer<never>;
+    const { code, what, facts } = error instanceof PipelineError ? error : unexpected(error);
+    return { refused: { code, what, facts } } satisfies Answer<never>;
   }
+}
+
+/** What threw may have left SEAL's memory in disorder: the next task starts with new instances. */
+function unexpected(error: unknown): PipelineError {
+  for (const bench of workbenches.values()) discard(bench);
+  workbenches.clear();
+  return new PipelineError("SCORING_FAILED", `the scoring worker met ${nameOf(error)}`);
+}
+
+/** The kind of an error and no more: its message could quote data. C++ exceptions carry [type, text], and SEAL's texts are fixed. */
+function nameOf(error: unknown): string {
+  if (!(error instanceof Error)) {
+    const message = (error as { message?: unknown } | undefined)?.message;
+    return Array.isArray(message) ? message.join(": ") : "an exception";
+  }
+  return error.name;
+}
+
+function discard({ evaluator, heads }: Workbench): void {
+  for (const head of heads.values()) head[Symbol.dispose]();
+  evaluator[Symbol.dispose]();
 }
 
 async function score({ head, ciphertext, lanes, sanitisers }: ScoreTask) {
   const bench = await workbenchFor(head.params);
-  const replies = scoreBatch(bench.evaluator, preparedHead(bench, head), ciphertext, lanes, sanitisers);
+  // The polynomials are the cached ones; key mode and flooding are those of this deployment of the head.
+  const replies = scoreBatch(bench.evaluator, { ...preparedHead(bench, head), head }, ciphertext, lanes, sanitisers);
   return moved(replies);
 }
 
@@ -46,8 +68,7 @@ async function workbenchFor(params: Params): Promise<Workbench> {
   let bench = workbenches.get(id);
   if (bench !== undefined && bench.evaluator.memoryBytes() > MEMORY_LIMIT_BYTES) {
     workbenches.delete(id);
-    for (const head of bench.heads.values()) head[Symbol.dispose]();
-    bench.evaluator[Symbol.dispose]();
+    discard(bench);
     bench = undefined;
   }
   if (bench === undefined) {

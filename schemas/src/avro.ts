@@ -21,6 +21,37 @@ class ByteView extends avro.types.LogicalType {
   }
 }
 
+/** The part of avsc's reader that an array needs. */
+type Tap = { readonly buf: Buffer; readonly pos: number; readLong(): number; skipLong(): void };
+type ItemReader = { readonly itemsType: { _read(tap: Tap): unknown } };
+
+/** An array that believes no declared length beyond the bytes that are there: avsc itself makes as many items as the message claims. */
+class BoundedArray extends (avro.types.ArrayType as unknown as new (schema: object, options: object) => ItemReader) {
+  _read(tap: Tap): unknown[] {
+    const items: unknown[] = [];
+    for (let n = tap.readLong(); n !== 0; n = tap.readLong()) {
+      if (n < 0) {
+        n = -n;
+        tap.skipLong();
+      }
+      for (; n > 0; n--) {
+        // Every item takes a byte at least.
+        if (n > tap.buf.length - tap.pos) throw new RangeError("an array claims more items than there are bytes");
+        items.push(this.itemsType._read(tap));
+      }
+    }
+    return items;
+  }
+}
+
+const options = {
+  logicalTypes: { "hex-hash": HexHash, "byte-view": ByteView },
+  typeHook: (schema: avro.Schema, opts: object) =>
+    typeof schema === "object" && "type" in schema && schema.type === "array"
+      ? (new BoundedArray(schema, opts) as unknown as avro.Type)
+      : undefined,
+};
+
 /** One kind of envelope on the wire: a letter, a version byte, then the Avro body in that version's schema. */
 export type EnvelopeCodec<T> = {
   encode(value: T): Buffer;
@@ -33,9 +64,7 @@ export type EnvelopeCodec<T> = {
  * @param versions Avro schemas, oldest first, version 1 at index 0; every one stays readable, the last one is written
  */
 export function envelopeCodec<T>(letter: string, versions: readonly object[]): EnvelopeCodec<T> {
-  const types = versions.map((schema) =>
-    avro.Type.forSchema(schema as avro.Schema, { logicalTypes: { "hex-hash": HexHash, "byte-view": ByteView } }),
-  );
+  const types = versions.map((schema) => avro.Type.forSchema(schema as avro.Schema, { ...options }));
   const newest = types.at(-1);
   if (newest === undefined) throw new RangeError("a codec needs at least one version");
   const readers = types.map((type) => (type === newest ? undefined : newest.createResolver(type)));

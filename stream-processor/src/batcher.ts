@@ -22,9 +22,9 @@ export type BatcherLimits = { readonly lingerMs: number; readonly openPerKind: n
 export type Step<P> = { readonly open: Open<P>; readonly ready: readonly (readonly Placed<P>[])[] };
 
 /**
- * Puts a frame into the first open batch of its kind in which its lanes are free, and releases the batches that are full, merged
+ * Puts a frame into the first open batch of its kind behind the last one that uses any of its lanes, and releases the batches that are full, merged
  * as often as the parameters allow, or late. Two keys, feature sets or parameter sets never share a batch: such ciphertexts
- * cannot be added. A batch is never released before an older one of its kind, so a gateway's frames keep their order.
+ * cannot be added. A batch is never released before an older one of its kind: the windows of a lane keep their order.
  * Pure: no clock, no log, no ciphertext arithmetic.
  * @param open batches still filling; not changed
  * @returns the new open batches, and the released ones in order, each of at least one frame
@@ -64,7 +64,9 @@ function kindOf({ plant, scheme, keyMode, paramsId, keyId, featureSetId, jobId }
 
 function place<P>(batches: readonly OpenBatch<P>[], placed: Placed<P>, atMs: number, { maxMerges }: MergeRule) {
   const lanes = placed.frame.lanes;
-  const found = batches.findIndex((batch) => batch.frames.length < maxMerges && disjoint(batch.lanes, lanes));
+  // Behind the last batch that shares a lane with it, so that two windows of one lane never swap places.
+  const after = batches.findLastIndex((batch) => !disjoint(batch.lanes, lanes));
+  const found = batches.findIndex((batch, i) => i > after && batch.frames.length < maxMerges);
   if (found < 0) return { batches: [...batches, { sinceMs: atMs, lanes, frames: [placed] }], index: batches.length };
   const { sinceMs, lanes: taken, frames } = batches[found]!;
   const merged: OpenBatch<P> = { sinceMs, lanes: union(taken, lanes), frames: [...frames, placed] };

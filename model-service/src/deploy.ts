@@ -1,0 +1,65 @@
+import { featureCount } from "@smile/features/feature-count";
+import type { FeatureSet } from "@smile/features/spec";
+import type { KeyMode, Scheme } from "@smile/he/params";
+import { type ModelPrivacy, type Plan, plan } from "@smile/he/planner";
+import { type Deployment, documentId, type Head, type ModelCard } from "@smile/schemas/documents";
+import { paramsToDocument } from "@smile/schemas/params-document";
+import type { QuantisedHead } from "./training/quantise-head.ts";
+
+/** A trained head and what its card says of it. */
+export type Candidate = {
+  readonly head: QuantisedHead;
+  readonly card: Omit<ModelCard, "kind" | "version" | "headId" | "featureSetId" | "scale">;
+};
+
+export type DeployRequest = {
+  readonly featureSet: FeatureSet;
+  readonly candidates: readonly Candidate[];
+  readonly keyMode: KeyMode;
+  readonly maxMerges: number;
+  readonly modelPrivacy: ModelPrivacy;
+  /** Default `bgv`; `identity` does not encrypt and is for tests. */
+  readonly scheme?: Scheme;
+};
+
+/** What goes public (the deployment) and what stays with the model service (the heads). */
+export type Deployed = { readonly deployment: Deployment; readonly heads: readonly Head[]; readonly plan: Plan };
+
+/**
+ * Plans parameters that fit every head, and writes the documents.
+ * @throws {PipelineError} PLAN_REFUSED, with the numbers, when no parameters fit
+ */
+export function deploy({ featureSet, candidates, keyMode, maxMerges, modelPrivacy, scheme = "bgv" }: DeployRequest): Deployed {
+  const planned = plan({
+    scheme,
+    featureCount: featureCount(featureSet),
+    featureBits: featureSet.quantise.bits,
+    heads: candidates.map(({ head }) => head),
+    keyMode,
+    maxMerges,
+    modelPrivacy,
+  });
+  const featureSetId = documentId(featureSet);
+  const heads = candidates.map(({ head }): Head => ({ kind: "head", version: 1, featureSetId, ...head }));
+  const cards = candidates.map(
+    ({ card, head }, i): ModelCard => ({
+      kind: "model-card",
+      version: 1,
+      headId: documentId(heads[i]!),
+      featureSetId,
+      scale: head.scale,
+      ...card,
+    }),
+  );
+  const deployment: Deployment = {
+    kind: "deployment",
+    version: 1,
+    featureSet,
+    params: paramsToDocument(planned.params),
+    keyMode,
+    lanes: planned.lanes,
+    maxMerges: planned.maxMerges,
+    cards,
+  };
+  return { deployment, heads, plan: planned };
+}

@@ -122,6 +122,10 @@ export class EmbeddedMember implements GroupMember {
   }
 
   #fetch(limits: ReadLimits): LogRecord[] {
+    if (this.#setup.store.lease(this.#setup.group)?.holder !== this.#holder) {
+      this.#oust();
+      this.#check();
+    }
     const found: LogRecord[] = [];
     let { maxRecords, maxBytes } = limits;
     for (let i = 0; i < this.#held.length && maxRecords > 0 && maxBytes > 0; i++) {

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, connect as openSocket, type Server } from "node:net";
 import { isPipelineError } from "@smile/errors/pipeline-error";
+import mqtt from "mqtt";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { silentLogger } from "../src/logging.ts";
 import { type Broker, type BrokerOptions, type Publication, startBroker } from "../src/mqtt-broker.ts";
@@ -160,6 +161,26 @@ describe("the embedded broker", () => {
     await Promise.all(sent);
     expect(taken).toEqual(Array.from({ length: count }, (_, n) => n));
     expect(most).toBeLessThanOrEqual(32);
+  });
+
+  it("takes neither wills for messages nor retained messages into its memory", async () => {
+    const hook = asked();
+    const running = await broker({ ...hook, ...everyone });
+    const will = { topic, payload: Buffer.from("last words"), qos: 1, retain: false } as const;
+    const dying = await mqtt.connectAsync(running.url, { clientId: "dying", will, reconnectPeriod: 0 });
+    const publishing = dying.publishAsync("scores", "kept?", { qos: 1, retain: true });
+    await hook.arrived.count(1);
+    hook.answers[0]!.resolve();
+    await publishing;
+    dying.stream.destroy();
+    await until(() => running.connectedClients === 0);
+    expect(hook.arrived.got).toEqual(["kept?"]);
+    const got = collector();
+    const handle = async (_: string, payload: Uint8Array) => got.add(text(payload));
+    await client(running.url, { subscribe: { filters: ["scores"], handle } }).ready();
+    await running.publish("scores", bytes("fresh"));
+    await got.count(1);
+    expect(got.got).toEqual(["fresh"]);
   });
 
   it("lets nobody subscribe unless told to", async () => {

@@ -1,0 +1,149 @@
+import { createHash } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { generateKeyPair, type KeyPair } from "@smile/custody/keys";
+import type { FrameEncryptor } from "@smile/he/backend";
+import { encodeLanes, packLanes } from "@smile/he/lanes";
+import { openEncryptor } from "@smile/he/open";
+import { type KeyMode, type Params, paramsId, type Scheme } from "@smile/he/params";
+import { type Deployed, deploy } from "@smile/model-service/deploy";
+import type { ServedDeployment } from "@smile/model-service/served-heads";
+import { integerScores } from "@smile/model-service/training/quantise-head";
+import { documentId, type PublicKey } from "@smile/schemas/documents";
+import { type Frame, frameCodec } from "@smile/schemas/envelopes";
+import { paramsFromDocument } from "@smile/schemas/params-document";
+import { uniformInt } from "pure-rand/distribution/uniformInt";
+import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
+
+/** F of the small feature set: four sensors with four statistics each. */
+export const F = 16;
+export const PLANT = "plant";
+
+/** Everything that a test of the services needs: a feature set, a head, keys and gateways that encrypt for them. */
+export type SmallDeployment = Disposable & {
+  readonly deployed: Deployed;
+  readonly served: ServedDeployment;
+  readonly params: Params;
+  readonly keys: KeyPair;
+  readonly publicKey: PublicKey;
+  /** Features of a window, by seed. */
+  window(seed: number): Int32Array;
+  /** The integer score that the window must decrypt to. */
+  score(features: Int32Array): number;
+  frame(gateway: string, sequence: number, entries: readonly { lane: number; features: Int32Array }[]): Frame;
+  encode(frame: Frame): Buffer;
+};
+
+export async function smallDeployment({
+  scheme = "identity",
+  keyMode = "public",
+}: {
+  scheme?: Scheme;
+  keyMode?: KeyMode;
+} = {}): Promise<SmallDeployment> {
+  const weights = randomIntegers(1, F, 1023);
+  const head = {
+    outputs: 1,
+    weights: [[...weights]],
+    bias: [4321],
+    scale: 0.001,
+    worstCase: weights.reduce((sum, w) => sum + Math.abs(w) * 127, 4321),
+  };
+  const deployed = deploy({
+    featureSet: {
+      kind: "feature-set",
+      version: 1,
+      name: "small",
+      sensors: ["a", "b", "c", "d"],
+      window: { lengthMs: 1000, hopMs: 1000, latenessMs: 0 },
+      regimes: null,
+      lift: { kind: "statistics", statistics: ["mean", "last", "slope", "deviation"], minimumRows: 2 },
+      standardise: { mean: Array(F).fill(0), deviation: Array(F).fill(1), clip: 4 },
+      fourier: null,
+      quantise: { bits: 8 },
+    },
+    candidates: [
+      {
+        head,
+        card: {
+          name: "small",
+          outputs: ["risk"],
+          calibration: null,
+          link: "identity",
+          range: null,
+          unit: "score",
+          alert: { direction: "above", raise: 100, clear: 50 },
+          training: { data: "none", machines: 1, windows: 1, metrics: {} },
+          codeVersion: "test",
+        },
+      },
+    ],
+    keyMode,
+    maxMerges: 8,
+    modelPrivacy: "compact",
+    scheme,
+  });
+  const params = paramsFromDocument(deployed.deployment.params);
+  const keys = await generateKeyPair(params);
+  const encryptor: FrameEncryptor = await openEncryptor(params, {
+    mode: keyMode,
+    bytes: keyMode === "public" ? keys.publicKey : keys.secretKey,
+  });
+  return {
+    deployed,
+    served: { deployment: deployed.deployment, heads: deployed.heads, modelPrivacy: "compact" },
+    params,
+    keys,
+    publicKey: {
+      kind: "public-key",
+      version: 1,
+      plant: PLANT,
+      gateway: null,
+      paramsId: paramsId(params),
+      keyId: keys.keyId,
+      publicKey: Buffer.from(keys.publicKey).toString("base64"),
+    },
+    window: (seed) => randomIntegers(seed, F, 127),
+    score: (features) => integerScores(head, features)[0]!,
+    frame(gateway, sequence, entries) {
+      const ciphertext = encryptor.encrypt(packLanes(entries, params.n, F));
+      return {
+        plant: PLANT,
+        scheme,
+        keyMode,
+        paramsId: paramsId(params),
+        keyId: keys.keyId,
+        featureSetId: documentId(deployed.deployment.featureSet),
+        gateway,
+        epoch: 1,
+        sequence,
+        block: 0,
+        lanes: encodeLanes(
+          entries.map(({ lane }) => lane),
+          deployed.deployment.lanes,
+        ),
+        frameTimeMs: 1000 * sequence,
+        closedAtMs: Date.now(),
+        jobId: null,
+        frameCount: null,
+        ciphertextHash: createHash("sha256").update(ciphertext).digest("hex"),
+        ciphertext,
+        signature: new Uint8Array(0),
+      };
+    },
+    encode: (frame) => frameCodec.encode(frame),
+    [Symbol.dispose]: () => encryptor[Symbol.dispose](),
+  };
+}
+
+/** A folder that is gone after the test. */
+export function temporaryFolder(): Disposable & { readonly path: string } {
+  const path = mkdtempSync(join(tmpdir(), "smile-test-"));
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+function randomIntegers(seed: number, count: number, largest: number): Int32Array {
+  const random = xoroshiro128plus(seed);
+  return Int32Array.from({ length: count }, () => uniformInt(random, -largest, largest));
+}

@@ -109,7 +109,6 @@ export class EmbeddedLog implements Log {
 
   async read(from: Position, limits: ReadLimits, signal: AbortSignal): Promise<readonly LogRecord[]> {
     const slot = this.#step(() => this.#store.slotOf(from.topic, from.partition));
-    const stop = AbortSignal.any([signal, this.#stopping.signal]);
     const untilMs = performance.now() + limits.waitMs;
     for (;;) {
       if (signal.aborted) return [];
@@ -119,7 +118,7 @@ export class EmbeddedLog implements Log {
       }));
       const leftMs = untilMs - performance.now();
       if (found.length > 0 || leftMs <= 0) return found;
-      await this.#changes.wait(since, leftMs, stop);
+      await this.#changes.wait(since, leftMs, signal);
     }
   }
 
@@ -137,6 +136,7 @@ export class EmbeddedLog implements Log {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#stopping.signal.aborted) return;
     this.#stopping.abort();
+    this.#changes.announce(); // those who wait for records learn that none will come
     clearInterval(this.#trimTimer);
     await this.#writing;
     clearTimeout(this.#commitTimer);

@@ -55,14 +55,13 @@ export class EmbeddedMember implements GroupMember {
   }
 
   async poll(limits: ReadLimits, signal: AbortSignal): Promise<readonly LogRecord[]> {
-    const stop = AbortSignal.any([signal, this.#setup.stopping]);
     const untilMs = performance.now() + limits.waitMs;
     for (;;) {
       if (signal.aborted) return [];
       const { since, found } = this.#step(() => ({ since: this.#setup.changes.now(), found: this.#fetch(limits) }));
       const leftMs = untilMs - performance.now();
       if (found.length > 0 || leftMs <= 0) return found;
-      await this.#setup.changes.wait(since, leftMs, stop);
+      await this.#setup.changes.wait(since, leftMs, signal);
     }
   }
 

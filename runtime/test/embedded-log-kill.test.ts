@@ -4,9 +4,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it } from "vitest";
 import { openEmbeddedLog } from "../src/embedded-log.ts";
-import type { LogRecord } from "../src/log.ts";
 import { silentLogger } from "../src/logging.ts";
 import { proofOf } from "./self-proving.ts";
 
@@ -28,33 +27,47 @@ async function appendAndKill(path: string, seed: number, count: number): Promise
   return acknowledged;
 }
 
-it("holds every acknowledged record, whole, after SIGKILL in the middle of appends, again and again on one file", async () => {
-  const folder = await mkdtemp(join(tmpdir(), "smile-kill-"));
-  try {
-    const path = join(folder, "log.db");
-    const acknowledged = new Map<number, string>();
-    // Seeded points of death: the first breath, then anywhere.
-    for (const [seed, count] of [1, 7, 40, 111, 173, 260].entries()) {
-      for (const [offset, name] of await appendAndKill(path, seed, count)) acknowledged.set(offset, name);
-
-      await using log = await openEmbeddedLog({ path, logger: silentLogger() });
-      const [ends] = await log.ends("frames");
-      const kept = new Map<number, string | undefined>();
-      for (let offset = 0; offset < ends!.latest; ) {
-        const records: readonly LogRecord[] = await log.read(
-          { topic: "frames", partition: 0, offset },
-          { maxRecords: 200, maxBytes: 8 << 20, waitMs: 0 },
-          never,
-        );
-        for (const record of records) kept.set(record.offset, proofOf(record.value));
-        offset = records.at(-1)!.offset + 1;
-      }
-      expect([...kept.keys()]).toEqual(Array.from({ length: ends!.latest }, (_, i) => i));
-      expect([...kept].filter(([, name]) => name === undefined)).toEqual([]);
-      expect([...acknowledged].filter(([offset, name]) => kept.get(offset) !== name)).toEqual([]);
-    }
-    expect(acknowledged.size).toBeGreaterThanOrEqual(592);
-  } finally {
-    await rm(folder, { recursive: true });
+/** Every record of the log, by offset: the name it proves to have, undefined for a torn one. */
+async function readAll(path: string): Promise<Map<number, string | undefined>> {
+  await using log = await openEmbeddedLog({ path, logger: silentLogger() });
+  const [ends] = await log.ends("frames");
+  const kept = new Map<number, string | undefined>();
+  for (let offset = 0; offset < ends!.latest; ) {
+    const limits = { maxRecords: 200, maxBytes: 8 << 20, waitMs: 0 };
+    const records = await log.read({ topic: "frames", partition: 0, offset }, limits, never);
+    for (const record of records) kept.set(record.offset, proofOf(record.value));
+    offset = records.at(-1)!.offset + 1;
   }
+  expect([...kept.keys()]).toEqual(Array.from({ length: ends!.latest }, (_, i) => i));
+  return kept;
+}
+
+const wrongIn = (kept: Map<number, string | undefined>, acknowledged: Map<number, string>) => ({
+  torn: [...kept].filter(([, name]) => name === undefined),
+  lost: [...acknowledged].filter(([offset, name]) => kept.get(offset) !== name),
+});
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "smile-kill-"));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+it("holds every acknowledged record, whole, after SIGKILL in the middle of appends, again and again on one file", async () => {
+  const path = join(folder, "log.db");
+  const acknowledged = new Map<number, string>();
+  // Seeded points of death: the first breath, then anywhere.
+  for (const [seed, count] of [1, 7, 40, 111, 173, 260].entries()) {
+    for (const [offset, name] of await appendAndKill(path, seed, count)) acknowledged.set(offset, name);
+    expect(wrongIn(await readAll(path), acknowledged)).toEqual({ torn: [], lost: [] });
+  }
+  expect(acknowledged.size).toBeGreaterThanOrEqual(592);
+});
+
+it("holds what several processes appended to it at the same time until they were killed", async () => {
+  const path = join(folder, "log.db");
+  const runs = await Promise.all([40, 90, 140].map((count, seed) => appendAndKill(path, seed, count)));
+  const acknowledged = new Map(runs.flatMap((run) => [...run]));
+  expect(acknowledged.size).toBe(runs.reduce((sum, run) => sum + run.size, 0));
+  expect(wrongIn(await readAll(path), acknowledged)).toEqual({ torn: [], lost: [] });
 });

@@ -139,6 +139,19 @@ it("deletes by age alone in a topic that no group reads, in steps", async () => 
   expect(await log.ends("frames")).toEqual([{ partition: 0, earliest: 1700, latest: 1700 }]);
 });
 
+it("keeps a record that a clock set back left between older ones", async () => {
+  let nowMs = 1_000_000;
+  await using log = await open({ now: () => nowMs });
+  await log.ensureTopics([{ ...frames, retentionMs: 1000 }]);
+  for (const stepMs of [0, 900, -900]) {
+    nowMs += stepMs;
+    await log.append([frame]);
+  }
+  nowMs += 1001;
+  await log.trim();
+  expect(await log.ends("frames")).toEqual([{ partition: 0, earliest: 1, latest: 3 }]);
+});
+
 it("refuses an append when too much waits for the disk, and takes appends again afterwards", async () => {
   await using log = await open({ maxWaitingBytes: 2500 });
   await log.ensureTopics([frames]);

@@ -226,10 +226,13 @@ export function describeLog(name: string, makePlace: () => Promise<LogPlace>): v
       expect(await codeOf(log.read({ topic, partition: 3, offset: 0 }, glance, never))).toBe("LOG_TOPIC_UNKNOWN");
     });
 
-    it("refuses work after it was disposed, and may be disposed twice", async () => {
+    it("ends waits and refuses work once it is disposed, and may be disposed twice", async () => {
       const member = await log.join(group, [topic]);
+      const waiting = codeOf(member.poll(ample, never));
+      const reading = codeOf(log.read({ topic, partition: 0, offset: 0 }, ample, never));
       await log[Symbol.asyncDispose]();
       await log[Symbol.asyncDispose]();
+      expect([await waiting, await reading]).toEqual(["STOPPED", "STOPPED"]);
       expect(await codeOf(put("key", "a"))).toBe("STOPPED");
       expect(await codeOf(member.poll(glance, never))).toBe("STOPPED");
     });

@@ -127,6 +127,19 @@ export const PublicKeyDocument = z.strictObject({
 });
 export type PublicKey = z.infer<typeof PublicKeyDocument>;
 
+/** A gateway's own secret key, in symmetric mode: it encrypts and decrypts that gateway's frames, and nobody else's. */
+export const GatewayKeyDocument = z.strictObject({
+  kind: z.literal("gateway-secret-key"),
+  version: z.literal(1),
+  plant: z.string().regex(NAME),
+  gateway: z.string().regex(NAME),
+  paramsId: hash,
+  /** SHA-256 of the public key that belongs to it. */
+  keyId: hash,
+  secretKey: z.base64(),
+});
+export type GatewayKey = z.infer<typeof GatewayKeyDocument>;
+
 /** Which lanes a gateway may fill, and the machine behind each: private to the plant. */
 export const LeaseDocument = z.strictObject({
   gateway: z.string().regex(NAME),

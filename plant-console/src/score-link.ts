@@ -1,0 +1,73 @@
+import type { Logger } from "@smile/runtime/logging";
+import { openMqtt } from "@smile/runtime/mqtt-client";
+import { cursorTopic, scoresTopic } from "@smile/schemas/topics";
+import type { Cursor } from "./cursor.ts";
+
+/** A cursor as it is sent. `resume`: send everything from `next` on again; false only moves the sender's window on. */
+export type CursorMessage = Cursor & { readonly resume: boolean };
+
+export type LinkHandlers = {
+  /** A connection stands and receives: whatever comes from here on comes on it. Called again after each reconnection. */
+  readonly onConnected: () => void;
+  /** A Delivery envelope. Resolves when there is room for the next one. */
+  readonly onDelivery: (payload: Uint8Array) => Promise<void>;
+};
+
+/** The console's way to the service: deliveries in, nothing but the cursor out. */
+export interface ScoreLink extends AsyncDisposable {
+  /** Resolves when the broker has the cursor; rejects when the link is disposed before. */
+  sendCursor(cursor: CursorMessage): Promise<void>;
+}
+export type OpenScoreLink = (handlers: LinkHandlers) => ScoreLink;
+
+/** mqtt.js waits 250 ms before it reconnects, so looking this often sees every interruption. */
+const WATCH_MS = 50;
+
+/**
+ * A link over MQTT. The session is a clean one: what a broker would replay of an old session could be mistaken for what the sender
+ * sends after it has heard the cursor.
+ */
+export function mqttScoreLink(options: { url: string; plant: string; clientId?: string | undefined; logger: Logger }): OpenScoreLink {
+  const { url, plant, logger } = options;
+  return ({ onConnected, onDelivery }) => {
+    const connection = openMqtt({
+      url,
+      clientId: options.clientId ?? `${plant}-console`,
+      logger,
+      subscribe: { filters: [scoresTopic(plant)], handle: (_, payload) => onDelivery(payload) },
+    });
+    const stop = new AbortController();
+    let announced = false;
+    let asking = false;
+    const watch = () => {
+      if (!connection.connected) announced = false;
+      if (announced || asking) return;
+      asking = true;
+      connection
+        .ready(stop.signal)
+        .then(
+          () => {
+            announced = true;
+            onConnected();
+          },
+          (error: unknown) => {
+            if (!stop.signal.aborted) logger.error({ err: error }, "no scores can be received");
+          },
+        )
+        .finally(() => {
+          asking = false;
+        });
+    };
+    const timer = setInterval(watch, WATCH_MS);
+    watch();
+    return {
+      sendCursor: ({ next, partition, resume }) =>
+        connection.publish(cursorTopic(plant), Buffer.from(JSON.stringify({ next, partition, resume }))),
+      [Symbol.asyncDispose]: async () => {
+        clearInterval(timer);
+        stop.abort();
+        await connection[Symbol.asyncDispose]();
+      },
+    };
+  };
+}

@@ -1,0 +1,140 @@
+import { PipelineError } from "@smile/errors/pipeline-error";
+import { decodeLanes } from "@smile/he/lanes";
+import { paramsId } from "@smile/he/params";
+import { type Deployment, documentId, type ModelCard } from "@smile/schemas/documents";
+import { type Part, type Score, scoreCodec } from "@smile/schemas/envelopes";
+import { paramsFromDocument } from "@smile/schemas/params-document";
+import { isConsistent, riskOf } from "./decide.ts";
+import type { LaneMap } from "./lane-map.ts";
+
+/** What this reader needs of custody: integer scores of a reply, in lane order. */
+export interface ScoreDecryptor {
+  decrypt(reply: Uint8Array, lanes: readonly number[]): number[];
+}
+
+/** The decryptor of a key. `gateway` is the one whose key it is in symmetric mode; null for the plant-wide key. */
+export type DecryptionKey = { readonly keyId: string; readonly gateway: string | null; readonly decryptor: ScoreDecryptor };
+
+/** What names one risk for good, whatever is repeated. */
+export type RiskId = {
+  readonly gateway: string;
+  readonly epoch: number;
+  readonly sequence: number;
+  readonly block: number;
+  readonly lane: number;
+  readonly headId: string;
+  /** Index into the card's outputs. */
+  readonly output: number;
+};
+
+/** A decrypted risk of one machine at one time. */
+export type Risk = RiskId & {
+  readonly machine: string;
+  /** End of the window, event time in ms. */
+  readonly frameTimeMs: number;
+  /** When the gateway closed the window, by its clock, in ms. */
+  readonly closedAtMs: number;
+  /** The exact integer that was decrypted. */
+  readonly score: number;
+  /** In the unit of the card. */
+  readonly risk: number;
+};
+
+export type ReadScore = {
+  readonly risks: readonly Risk[];
+  /** Lanes that are leased to nobody, or not to the gateway that filled them. */
+  readonly unknownLanes: number;
+};
+
+/** Turns score envelopes into risks of machines. Throws for what is not this plant's, and does not go on with half of it. */
+export class ScoreReader {
+  readonly #plant: string;
+  readonly #deployment: Deployment;
+  readonly #paramsId: string;
+  readonly #featureSetId: string;
+  readonly #cards: ReadonlyMap<string, ModelCard>;
+  readonly #keys: ReadonlyMap<string, DecryptionKey>;
+  readonly #laneMap: LaneMap;
+
+  /** @throws {PipelineError} DOCUMENT_INVALID when a card is of another feature set or has its alert bounds the wrong way round */
+  constructor(options: { plant: string; deployment: Deployment; keys: readonly DecryptionKey[]; laneMap: LaneMap }) {
+    this.#plant = options.plant;
+    this.#deployment = options.deployment;
+    this.#paramsId = paramsId(paramsFromDocument(options.deployment.params));
+    this.#featureSetId = documentId(options.deployment.featureSet);
+    this.#cards = new Map(options.deployment.cards.map((card) => [card.headId, card]));
+    this.#keys = new Map(options.keys.map((key) => [key.keyId, key]));
+    this.#laneMap = options.laneMap;
+    for (const card of options.deployment.cards) {
+      if (card.featureSetId !== this.#featureSetId)
+        throw new PipelineError("DOCUMENT_INVALID", `card ${card.name}: featureSetId is not the deployment's`, { headId: card.headId });
+      if (!isConsistent(card.alert))
+        throw new PipelineError("DOCUMENT_INVALID", `card ${card.name}: alert.clear is on the wrong side of alert.raise`, {
+          headId: card.headId,
+        });
+    }
+  }
+
+  /**
+   * @param bytes a Score envelope
+   * @throws {PipelineError} FRAME_MALFORMED; SCORE_MISMATCH naming the field that is not this plant's; LANES_INVALID;
+   *   FRAME_WRONG_LENGTH or RESIDUE_OUT_OF_RANGE for a reply
+   */
+  read(bytes: Uint8Array): ReadScore {
+    const score = scoreCodec.decode(bytes);
+    const { card, key } = this.#check(score);
+    const places = this.#places(score.parts, key);
+    const lanes = places.map((place) => place.lane);
+    const perOutput = score.replies.map((reply) => key.decryptor.decrypt(reply, lanes));
+    const risks: Risk[] = [];
+    let unknownLanes = 0;
+    places.forEach(({ part, lane }, i) => {
+      const machine = this.#laneMap.find(part.gateway, part.block, lane);
+      if (machine === undefined) {
+        unknownLanes++;
+        return;
+      }
+      const { gateway, epoch, sequence, block, frameTimeMs, closedAtMs } = part;
+      perOutput.forEach((scores, output) => {
+        const value = scores[i]!;
+        const id = { gateway, epoch, sequence, block, lane, headId: score.headId, output };
+        risks.push({ ...id, machine, frameTimeMs, closedAtMs, score: value, risk: riskOf(value, card) });
+      });
+    });
+    return { risks, unknownLanes };
+  }
+
+  #check(score: Score): { card: ModelCard; key: DecryptionKey } {
+    const deployed = this.#deployment;
+    const own = (field: keyof Score, matches: boolean) => {
+      if (!matches) throw new PipelineError("SCORE_MISMATCH", `${field} of the score is not this plant's`, { field });
+    };
+    own("plant", score.plant === this.#plant);
+    own("scheme", score.scheme === deployed.params.scheme);
+    own("keyMode", score.keyMode === deployed.keyMode);
+    own("paramsId", score.paramsId === this.#paramsId);
+    own("featureSetId", score.featureSetId === this.#featureSetId);
+    const key = this.#keys.get(score.keyId);
+    own("keyId", key !== undefined);
+    const card = this.#cards.get(score.headId);
+    own("headId", card !== undefined);
+    own("replies", score.replies.length === card!.outputs.length);
+    own("parts", score.parts.length > 0 && (deployed.keyMode === "public" || score.parts.length === 1));
+    return { card: card!, key: key! };
+  }
+
+  /** Every occupied lane, ascending, with the part that it came in: the order of the replies. */
+  #places(parts: readonly Part[], key: DecryptionKey): { lane: number; part: Part }[] {
+    const places = parts.flatMap((part) => {
+      if (key.gateway !== null && key.gateway !== part.gateway)
+        throw new PipelineError("SCORE_MISMATCH", "gateway of the score is not the one whose key it names", { field: "gateway" });
+      return decodeLanes(part.lanes, this.#deployment.lanes).map((lane) => ({ lane, part }));
+    });
+    places.sort((a, b) => a.lane - b.lane);
+    for (let i = 1; i < places.length; i++) {
+      if (places[i]!.lane === places[i - 1]!.lane)
+        throw new PipelineError("LANES_INVALID", `lane ${places[i]!.lane} is named by two parts of the score`, { lane: places[i]!.lane });
+    }
+    return places;
+  }
+}

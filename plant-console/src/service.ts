@@ -1,0 +1,239 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
+import type { Service } from "@smile/runtime/lifecycle";
+import type { Logger } from "@smile/runtime/logging";
+import type { Deployment, Lease } from "@smile/schemas/documents";
+import { type Delivery, deliveryCodec } from "@smile/schemas/envelopes";
+import { advanceCursor, isStored, type Progress, reconnected } from "./cursor.ts";
+import { CursorSender } from "./cursor-sender.ts";
+import { LaneMap } from "./lane-map.ts";
+import { LatencyFigure } from "./latency.ts";
+import type { OpenScoreLink } from "./score-link.ts";
+import { type DecryptionKey, type Risk, ScoreReader } from "./score-reader.ts";
+import type { AlertEvent, RiskStore, StoredRisk } from "./store.ts";
+
+export type PlantConsoleOptions = {
+  readonly plant: string;
+  readonly deployment: Deployment;
+  /** One for the plant in public mode, one per gateway in symmetric mode. The caller disposes of their decryptors, after the service. */
+  readonly keys: readonly DecryptionKey[];
+  readonly leases: readonly Lease[];
+  /** The caller disposes of it, after the service. */
+  readonly store: RiskStore;
+  readonly openLink: OpenScoreLink;
+  readonly logger: Logger;
+  /** Told of each new risk after it is on the disk. An error thrown here is logged and changes nothing. */
+  readonly onRisk?: (risk: StoredRisk) => void;
+  readonly onAlert?: (event: AlertEvent) => void;
+  /** Milliseconds since 1970; default Date.now. */
+  readonly now?: () => number;
+  /** Deliveries that go into one transaction at most; default 64. */
+  readonly batchDeliveries?: number;
+  /** How long a batch waits for more; default 0: until the event loop has handed over what has arrived. */
+  readonly batchWaitMs?: number;
+  /** How long nothing may have been stored until the cursor is sent again; default 2 s. */
+  readonly resendMs?: number;
+};
+
+/** Counts since the start of this process. */
+export type ConsoleCounters = {
+  /** Delivery envelopes received. */
+  readonly deliveries: number;
+  /** Deliveries behind the cursor, which were stored before. */
+  readonly repeatedDeliveries: number;
+  /** Payloads that are no delivery. */
+  readonly malformed: number;
+  /** Deliveries refused for good, by code of the catalogue. */
+  readonly refused: Readonly<Record<string, number>>;
+  /** Lanes that are leased to nobody, or not to the gateway that filled them; their scores are dropped. */
+  readonly unknownLanes: number;
+  readonly risks: number;
+  readonly duplicates: number;
+  readonly late: number;
+  readonly raised: number;
+  readonly cleared: number;
+};
+
+export interface PlantConsole extends Service {
+  counters(): ConsoleCounters;
+  /** From closed at the gateway to stored here. */
+  latency(): ReturnType<LatencyFigure["read"]>;
+}
+
+/** How long a stopping console waits for its last cursor to be acknowledged. */
+const LAST_CURSOR_MS = 1000;
+
+/**
+ * Receives encrypted scores, decrypts them and stores risks and alerts, each exactly once. Nothing flows back but the cursor.
+ * `done` rejects when the store fails; bad input is counted and passed over.
+ * @throws {PipelineError} CONFIG_INVALID for overlapping leases, DOCUMENT_INVALID for cards that do not fit the deployment
+ */
+export async function startPlantConsole(options: PlantConsoleOptions): Promise<PlantConsole> {
+  const { plant, deployment, store, logger, now = Date.now, batchDeliveries = 64, batchWaitMs = 0, resendMs = 2000 } = options;
+  const laneMap = new LaneMap(options.leases, deployment.lanes);
+  const reader = new ScoreReader({ plant, deployment, keys: options.keys, laneMap });
+  const rules = new Map(deployment.cards.map((card) => [card.headId, card.alert]));
+  const latency = new LatencyFigure();
+  const failed = Promise.withResolvers<void>();
+  failed.promise.catch(() => {}); // whoever awaits `done` sees the error; until then it must not count as unhandled
+
+  const refused: Record<string, number> = {};
+  const counts = {
+    deliveries: 0,
+    repeatedDeliveries: 0,
+    malformed: 0,
+    unknownLanes: 0,
+    risks: 0,
+    duplicates: 0,
+    late: 0,
+    raised: 0,
+    cleared: 0,
+  };
+  let queue: Delivery[] = [];
+  let room = Promise.withResolvers<void>();
+  let scheduled: NodeJS.Timeout | NodeJS.Immediate | null = null;
+  let progress: Progress = reconnected(store.cursor);
+  let askedToGoBack = false;
+  let storedSinceResend = false;
+  let stopping = false;
+
+  const link = options.openLink({ onConnected, onDelivery });
+  const cursorSender = new CursorSender((cursor) => link.sendCursor(cursor));
+  const resend = setInterval(() => {
+    if (!storedSinceResend) cursorSender.offer({ ...progress.cursor, resume: true });
+    storedSinceResend = false;
+  }, resendMs);
+
+  return {
+    done: failed.promise,
+    counters: () => ({ ...counts, refused: { ...refused } }),
+    latency: () => latency.read(),
+    [Symbol.asyncDispose]: async () => {
+      if (stopping) return;
+      clearInterval(resend);
+      flush();
+      stopping = true;
+      cancelFlush();
+      room.resolve();
+      await Promise.race([cursorSender.idle(), delay(LAST_CURSOR_MS, undefined, { ref: false })]);
+      await link[Symbol.asyncDispose]();
+      failed.resolve();
+    },
+  };
+
+  function onConnected(): void {
+    flush(); // what came on the old connection is judged by its order
+    progress = reconnected(progress.cursor);
+    askedToGoBack = false;
+    cursorSender.offer({ ...progress.cursor, resume: true });
+  }
+
+  async function onDelivery(payload: Uint8Array): Promise<void> {
+    if (stopping) return;
+    counts.deliveries++;
+    try {
+      // The payload is mqtt.js's own buffer per message, so its parts may be kept until the batch is done.
+      queue.push(deliveryCodec.decode(payload));
+    } catch (error) {
+      counts.malformed++;
+      logger.warn({ err: error, length: payload.length }, "not a delivery");
+      return;
+    }
+    if (queue.length >= batchDeliveries) {
+      schedule();
+      await room.promise;
+      return;
+    }
+    schedule();
+  }
+
+  function schedule(): void {
+    if (scheduled !== null || stopping) return;
+    scheduled = batchWaitMs > 0 && queue.length < batchDeliveries ? setTimeout(flush, batchWaitMs) : setImmediate(flush);
+  }
+
+  function cancelFlush(): void {
+    if (scheduled === null) return;
+    clearTimeout(scheduled as NodeJS.Timeout);
+    clearImmediate(scheduled as NodeJS.Immediate);
+    scheduled = null;
+  }
+
+  /** Deals with what has arrived, in one transaction. */
+  function flush(): void {
+    cancelFlush();
+    if (queue.length === 0 || stopping) return;
+    const batch = queue;
+    queue = [];
+    try {
+      storeBatch(batch);
+    } catch (error) {
+      stopping = true;
+      clearInterval(resend);
+      logger.error({ err: error, plant }, "risks cannot be stored");
+      failed.reject(error);
+    }
+    room.resolve();
+    room = Promise.withResolvers<void>();
+  }
+
+  function storeBatch(batch: readonly Delivery[]): void {
+    let after = progress;
+    const risks: Risk[] = [];
+    for (const delivery of batch) {
+      if (isStored(after, delivery)) counts.repeatedDeliveries++;
+      else risks.push(...readOrRefuse(delivery));
+      after = advanceCursor(after, delivery);
+    }
+    const moved = after.cursor.next !== progress.cursor.next || after.cursor.partition !== progress.cursor.partition;
+    if (risks.length > 0 || moved) {
+      const storedAtMs = now();
+      const stored = store.commit({ risks, cursor: after.cursor, storedAtMs }, rules);
+      counts.risks += stored.risks.length;
+      counts.duplicates += stored.duplicates;
+      counts.late += stored.late;
+      for (const { kind } of stored.alerts) counts[kind]++;
+      for (const risk of stored.risks) latency.record(storedAtMs - risk.closedAtMs);
+      if (moved) {
+        storedSinceResend = true;
+        cursorSender.offer({ ...after.cursor, resume: false });
+      }
+      tell(stored.risks, options.onRisk);
+      tell(stored.alerts, options.onAlert);
+    }
+    progress = after;
+    if (!after.synced && !askedToGoBack) {
+      // Sent before our cursor was heard, or the cursor points into a hole: hearing it once more, the sender goes back for us to see.
+      askedToGoBack = true;
+      cursorSender.offer({ ...after.cursor, resume: true });
+    }
+  }
+
+  function readOrRefuse(delivery: Delivery): readonly Risk[] {
+    try {
+      const { risks, unknownLanes } = reader.read(delivery.score);
+      if (unknownLanes > 0) {
+        counts.unknownLanes += unknownLanes;
+        logger.warn({ plant, offset: delivery.offset, unknownLanes }, "scores of lanes that no lease names");
+      }
+      return risks;
+    } catch (error) {
+      // Whatever the bytes make a decoder do, the next delivery must not wait for it.
+      const refusal = isPipelineError(error) ? error : new PipelineError("SCORE_MISMATCH", "the score cannot be read", {}, error);
+      refused[refusal.code] = (refused[refusal.code] ?? 0) + 1;
+      logger.warn({ err: refusal, plant, offset: delivery.offset }, "score refused");
+      return [];
+    }
+  }
+
+  function tell<T>(events: readonly T[], listener: ((event: T) => void) | undefined): void {
+    if (!listener) return;
+    for (const event of events) {
+      try {
+        listener(event);
+      } catch (error) {
+        logger.error({ err: error }, "a listener failed");
+      }
+    }
+  }
+}

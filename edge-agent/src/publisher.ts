@@ -84,14 +84,20 @@ export class SpoolPublisher {
       }
     } finally {
       finish.removeEventListener("abort", onFinish);
-      this.#deleteAcknowledged();
+      this.#deleteAcknowledged(1);
     }
+  }
+
+  /** Resolves once nothing is under way: after `run`, when the sender is disposed, and before the store closes. */
+  async settled(): Promise<void> {
+    while (this.#underWay > 0) await this.#changed.promise;
   }
 
   #start(frame: SpooledFrame, stop: AbortSignal): void {
     this.#sent = frame.sequence;
     this.#underWay++;
     this.#send(frame, stop)
+      .then(() => this.#deleteAcknowledged(this.#underWay === 1 ? 1 : largestDelete))
       .catch((error: unknown) => {
         this.#failure ??= error;
       })
@@ -117,7 +123,6 @@ export class SpoolPublisher {
     this.#counters.published++;
     this.#counters.publishedBytes += envelope.length;
     this.#acknowledged.push(sequence);
-    if (this.#acknowledged.length >= largestDelete || this.#underWay === 1) this.#deleteAcknowledged();
   }
 
   async #untilAcknowledged(envelope: Uint8Array, stop: AbortSignal): Promise<void> {
@@ -140,8 +145,9 @@ export class SpoolPublisher {
     });
   }
 
-  #deleteAcknowledged(): void {
-    if (this.#acknowledged.length === 0) return;
+  /** @param least acknowledged frames that are worth a transaction */
+  #deleteAcknowledged(least: number): void {
+    if (this.#acknowledged.length < least) return;
     const sequences = this.#acknowledged;
     try {
       this.#spool.remove(sequences);

@@ -67,6 +67,7 @@ export class RowQueue implements RowSource {
       }
     } finally {
       stop.removeEventListener("abort", onStop);
+      onStop(); // nobody reads any more: whoever waits for room has to know
     }
   }
 

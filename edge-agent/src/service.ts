@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers/promises";
-import { isPipelineError } from "@smile/errors/pipeline-error";
+import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
 import { openEncryptor } from "@smile/he/open";
+import { frameLength } from "@smile/he/wire";
 import type { Service } from "@smile/runtime/lifecycle";
 import type { Logger } from "@smile/runtime/logging";
 import type { Deployment, Lease } from "@smile/schemas/documents";
@@ -44,7 +45,7 @@ export type EdgeAgentConfig = {
 
 export type EdgeAgentPorts = {
   readonly source: RowSource;
-  /** Opened at the start and disposed at the end. */
+  /** Opened at the start. Disposing it ends every send one way or the other; a second time is harmless. */
   readonly openSender: () => Promise<FrameSender & AsyncDisposable>;
 };
 
@@ -58,6 +59,8 @@ export type EdgeAgent = Service & {
 
 /** Frames sealed within one batch of rows before they are committed: bounds what is held in memory. */
 const largestCommit = 16;
+/** What an envelope adds to its ciphertext at most: hashes, names, ids, lane set, signature. */
+const envelopeRoom = 1024;
 /** The first so many refusals are logged one by one, then every thousandth. */
 const loggedRefusals = 10;
 
@@ -79,6 +82,11 @@ export async function startEdgeAgent(
   const largestBytes = config.largestEnvelopeBytes ?? 1 << 20;
   const counters = zeroCounters();
   const format = frameFormat(plant, deployment, key.keyId);
+  const largestFrame = frameLength(format.params, deployment.keyMode) + envelopeRoom;
+  if (largestFrame > largestBytes) {
+    const what = `largestEnvelopeBytes is ${largestBytes}; this deployment's frames need ${largestFrame}`;
+    throw new PipelineError("CONFIG_INVALID", what, { largestBytes, largestFrame });
+  }
   const places = laneMap(config.lease, format.lanes);
 
   await using opened = new AsyncDisposableStack();
@@ -110,6 +118,7 @@ export async function startEdgeAgent(
   const stopIntake = new AbortController();
   const stopPublishing = new AbortController();
   const ended = new AbortController();
+  const batches = ports.source.batches(stopIntake.signal)[Symbol.asyncIterator]();
   const pumped = pump().then(() => ended.abort());
   const published = publisher.run(stopPublishing.signal, ended.signal);
   const done = Promise.all([pumped, published]).then(() => {});
@@ -117,8 +126,11 @@ export async function startEdgeAgent(
   opened.defer(async () => {
     stopIntake.abort();
     await pumped.catch(() => {});
+    batches.return?.().catch(() => {}); // not waited for: a source that hangs must not hold up the stop
     stopPublishing.abort();
     await published.catch(() => {});
+    await sender[Symbol.asyncDispose](); // its last acknowledgements still find the store open
+    await publisher.settled();
   });
   log.info({ gateway, epoch: store.epoch, machines: places.size, spooled: store.depth.frames }, "edge agent started");
   const owned = opened.move();
@@ -138,13 +150,13 @@ export async function startEdgeAgent(
 
   async function pump(): Promise<void> {
     const stop = stopIntake.signal;
-    const batches = ports.source.batches(stop)[Symbol.asyncIterator]();
     /** Position behind the rows taken, and the monotonic time since which some of them are not durable. */
     let position: number | null = null;
     let dirtySinceMs: number | null = null;
     await commit();
-    let next = batches.next();
+    let next: ReturnType<typeof batches.next> | undefined;
     while (!stop.aborted) {
+      next ??= batches.next(); // asked for only when what came before is taken, and where frames were sealed, durable
       const batch = await nextOrDue(next, dirtySinceMs, stop);
       if (batch === "stopped") break;
       if (batch !== "due") {
@@ -153,7 +165,7 @@ export async function startEdgeAgent(
         await takeRows(batch.value.rows);
         position = batch.value.position;
         dirtySinceMs ??= performance.now();
-        next = batches.next();
+        next = undefined;
       }
       pipeline.tick(performance.now());
       const late = dirtySinceMs !== null && performance.now() - dirtySinceMs >= commitMs;
@@ -164,7 +176,7 @@ export async function startEdgeAgent(
       pipeline.sealAll();
     }
     await commitAndAck();
-    if (stop.aborted) next.catch(() => {});
+    next?.catch(() => {});
 
     async function commitAndAck(): Promise<void> {
       await commit();

@@ -1,0 +1,114 @@
+import { dirname, resolve } from "node:path";
+import { PipelineError } from "@smile/errors/pipeline-error";
+import { paramsId } from "@smile/he/params";
+import { type Environment, loadConfig } from "@smile/runtime/config";
+import { DeploymentDocument, LeaseDocument, parseDocument } from "@smile/schemas/documents";
+import { paramsFromDocument } from "@smile/schemas/params-document";
+import { NAME } from "@smile/schemas/topics";
+import { z } from "zod";
+import { readEncryptionKey } from "./encryption-key.ts";
+import { readJson } from "./json-file.ts";
+import type { EdgeAgentConfig } from "./service.ts";
+
+const path = z.string().min(1);
+const name = z.string().regex(NAME, "must be 1 to 64 letters, digits, dots, dashes or underscores");
+const duration = z.number().min(0).max(86_400_000);
+
+/** The agent's configuration file. Paths are relative to its folder; durations are milliseconds, sizes bytes. */
+const Schema = z.strictObject({
+  plant: name,
+  gateway: name,
+  /** Path of the deployment document. */
+  deployment: path,
+  /** The lease, or the path of its document. */
+  lease: z.union([path, LeaseDocument]),
+  /** Path of the plant's public-key document, or in symmetric mode of this gateway's secret key (mode 0600). */
+  key: path,
+  /** Refuses any other key. */
+  keyId: z.string().optional(),
+  mqtt: z.strictObject({
+    url: z.url({ protocol: /^mqtts?$/ }),
+    window: z.number().int().min(1).max(1024).default(16),
+    largestEnvelopeBytes: z
+      .number()
+      .int()
+      .min(1024)
+      .max(1 << 28)
+      .default(1 << 20),
+  }),
+  /** Path of the agent's database. */
+  store: path,
+  source: z.discriminatedUnion("kind", [
+    z.strictObject({ kind: z.literal("stdin"), atEnd: z.enum(["flush", "seal", "keep"]).default("keep") }),
+    z.strictObject({ kind: z.literal("file"), path, atEnd: z.enum(["flush", "seal", "keep"]).default("flush") }),
+  ]),
+  lingerMs: duration.default(1000),
+  commitMs: duration.default(1000),
+  largestOpenEnds: z.number().int().min(1).max(1000).default(4),
+  logLevel: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
+});
+
+/** Environment variables that go before the file. */
+export const envNames = {
+  plant: "SMILE_PLANT",
+  gateway: "SMILE_GATEWAY",
+  deployment: "SMILE_DEPLOYMENT",
+  lease: "SMILE_LEASE",
+  key: "SMILE_KEY",
+  "mqtt.url": "SMILE_MQTT_URL",
+  store: "SMILE_STORE",
+  logLevel: "SMILE_LOG_LEVEL",
+} as const;
+
+export type AgentSettings = z.output<typeof Schema>;
+
+/** @throws {PipelineError} FILE_MISSING, FILE_DAMAGED, CONFIG_INVALID naming each key */
+export function readSettings(file: string, env: Environment): AgentSettings {
+  return loadConfig({ schema: Schema, env, envNames, file });
+}
+
+/**
+ * Reads the documents that the settings name.
+ * @param folder that relative paths start from: the configuration file's
+ * @throws {PipelineError} FILE_MISSING, FILE_DAMAGED, DOCUMENT_INVALID, KEY_MISMATCH, CONFIG_INVALID
+ */
+export function agentConfig(settings: AgentSettings, folder: string): EdgeAgentConfig {
+  const { plant, gateway, source, mqtt, lingerMs, commitMs, largestOpenEnds } = settings;
+  const deploymentPath = resolve(folder, settings.deployment);
+  const deployment = parseDocument(DeploymentDocument, readJson(deploymentPath, "deployment"), deploymentPath);
+  const use = {
+    plant,
+    gateway,
+    keyMode: deployment.keyMode,
+    paramsId: paramsId(paramsFromDocument(deployment.params)),
+    keyId: settings.keyId,
+  };
+  return {
+    plant,
+    gateway,
+    deployment,
+    lease: readLease(settings, folder),
+    key: readEncryptionKey(resolve(folder, settings.key), use),
+    storePath: resolve(folder, settings.store),
+    lingerMs,
+    commitMs,
+    largestOpenEnds,
+    window: mqtt.window,
+    largestEnvelopeBytes: mqtt.largestEnvelopeBytes,
+    atEnd: source.atEnd,
+  };
+}
+
+/** The folder of a configuration file. */
+export function folderOf(file: string): string {
+  return dirname(resolve(file));
+}
+
+function readLease({ lease, gateway }: AgentSettings, folder: string): z.output<typeof LeaseDocument> {
+  const where = typeof lease === "string" ? resolve(folder, lease) : "lease";
+  const document = typeof lease === "string" ? parseDocument(LeaseDocument, readJson(where, "lease"), where) : lease;
+  if (document.gateway !== gateway) {
+    throw new PipelineError("CONFIG_INVALID", `${where}: gateway is ${document.gateway}, not ${gateway}`, { field: "lease.gateway" });
+  }
+  return document;
+}

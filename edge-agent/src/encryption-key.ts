@@ -1,0 +1,62 @@
+import { createHash } from "node:crypto";
+import { statSync } from "node:fs";
+import { PipelineError } from "@smile/errors/pipeline-error";
+import type { KeyMode } from "@smile/he/params";
+import { PublicKeyDocument, parseDocument } from "@smile/schemas/documents";
+import { NAME } from "@smile/schemas/topics";
+import { z } from "zod";
+import { readJson } from "./json-file.ts";
+
+/** A gateway's own secret key, in symmetric mode. The file belongs to its user alone (mode 0600). */
+export const GatewayKeyDocument = z.strictObject({
+  kind: z.literal("gateway-secret-key"),
+  version: z.literal(1),
+  plant: z.string().regex(NAME),
+  gateway: z.string().regex(NAME),
+  paramsId: z.string().regex(/^[0-9a-f]{64}$/, "must be 64 hexadecimal digits"),
+  /** SHA-256 of the public key that belongs to it. */
+  keyId: z.string().regex(/^[0-9a-f]{64}$/, "must be 64 hexadecimal digits"),
+  secretKey: z.base64(),
+});
+
+/** What the key has to fit. */
+export type KeyUse = {
+  readonly plant: string;
+  readonly gateway: string;
+  readonly keyMode: KeyMode;
+  readonly paramsId: string;
+  /** Refuses any other key; absent takes the file's. */
+  readonly keyId?: string | undefined;
+};
+
+/**
+ * Reads what a gateway encrypts with: in public mode a public-key document, in symmetric mode a `GatewayKeyDocument`.
+ * @throws {PipelineError} FILE_MISSING, FILE_DAMAGED, DOCUMENT_INVALID; KEY_MISMATCH when it was made for another use; CONFIG_INVALID
+ *   when others may read a secret key
+ */
+export function readEncryptionKey(path: string, use: KeyUse): { keyId: string; bytes: Uint8Array } {
+  const json = readJson(path, "key");
+  if (use.keyMode === "public") {
+    const document = parseDocument(PublicKeyDocument, json, path);
+    const bytes = Uint8Array.from(Buffer.from(document.publicKey, "base64"));
+    if (createHash("sha256").update(bytes).digest("hex") !== document.keyId) {
+      throw new PipelineError("KEY_MISMATCH", `${path}: keyId is not the SHA-256 of publicKey`, { path });
+    }
+    checkUse(path, document, use);
+    return { keyId: document.keyId, bytes };
+  }
+  if (process.platform !== "win32" && (statSync(path).mode & 0o077) !== 0) {
+    throw new PipelineError("CONFIG_INVALID", `${path}: a secret key must have mode 0600`, { path });
+  }
+  const document = parseDocument(GatewayKeyDocument, json, path);
+  checkUse(path, document, use);
+  return { keyId: document.keyId, bytes: Uint8Array.from(Buffer.from(document.secretKey, "base64")) };
+}
+
+function checkUse(path: string, found: { plant: string; gateway: string | null; paramsId: string; keyId: string }, use: KeyUse): void {
+  for (const field of ["plant", "gateway", "paramsId", "keyId"] as const) {
+    const wanted = use[field];
+    if (wanted === undefined || found[field] === wanted || (field === "gateway" && found.gateway === null)) continue;
+    throw new PipelineError("KEY_MISMATCH", `${path}: ${field} is ${found[field]}, not ${wanted}`, { path, field });
+  }
+}

@@ -1,0 +1,33 @@
+import type { Logger } from "@smile/runtime/logging";
+import { openMqtt } from "@smile/runtime/mqtt-client";
+import { framesTopic } from "@smile/schemas/topics";
+import type { FrameSender } from "./publisher.ts";
+
+/**
+ * Sends frames to `smile/v1/{plant}/{gateway}/frames` with QoS 1. Connects in the background and comes back by itself; what was sent
+ * and not acknowledged is sent again then. The publisher bounds how many frames wait here.
+ * @param options.url `mqtt://host:port` or `mqtts://host:port`
+ * @param options.largestBytes largest packet that the broker takes: a larger one is refused here, before it costs the connection
+ */
+export function openMqttFrameSender(options: {
+  url: string;
+  plant: string;
+  gateway: string;
+  logger: Logger;
+  largestBytes?: number;
+  reconnectMs?: { readonly first: number; readonly last: number };
+}): FrameSender & AsyncDisposable {
+  const { url, plant, gateway, logger, largestBytes, reconnectMs } = options;
+  const connection = openMqtt({
+    url,
+    clientId: `smile-edge-${plant}-${gateway}`,
+    logger,
+    ...(largestBytes === undefined ? {} : { maxPacketBytes: largestBytes }),
+    ...(reconnectMs === undefined ? {} : { reconnectMs }),
+  });
+  const topic = framesTopic(plant, gateway);
+  return {
+    send: (envelope) => connection.publish(topic, envelope),
+    [Symbol.asyncDispose]: () => connection[Symbol.asyncDispose](),
+  };
+}

@@ -1,0 +1,132 @@
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { featureCount } from "@smile/features/feature-count";
+import type { FeatureSet, LiftedWindow, Row } from "@smile/features/spec";
+import { IDENTITY_KEY } from "@smile/he/identity-backend";
+import { decodeLanes } from "@smile/he/lanes";
+import { plan } from "@smile/he/planner";
+import { residueAt } from "@smile/he/residues";
+import { decodeFull } from "@smile/he/wire";
+import { frameCodec } from "@smile/schemas/envelopes";
+import { paramsFromDocument, paramsToDocument } from "@smile/schemas/params-document";
+import type { EdgeAgentConfig } from "../src/service.ts";
+
+const sensors = ["vibration", "heat"];
+const lift = { kind: "degradation", averages: [0.3, 0.1], slopeRows: 4, baselineRows: 3, warmupRows: 2 } as const;
+const width = featureCount({ sensors, lift, fourier: null });
+
+/** A window per 100 ms; rows may come 150 ms out of order. */
+export const featureSet: FeatureSet = {
+  kind: "feature-set",
+  version: 1,
+  name: "test",
+  sensors,
+  window: { lengthMs: 200, hopMs: 100, latenessMs: 150 },
+  regimes: null,
+  lift,
+  standardise: { mean: new Array<number>(width).fill(0), deviation: new Array<number>(width).fill(1), clip: 4 },
+  fourier: null,
+  quantise: { bits: 8 },
+};
+
+const weights = new Int32Array(width).fill(3);
+const planned = plan({
+  scheme: "identity",
+  featureCount: width,
+  featureBits: 8,
+  heads: [{ weights: [weights], bias: [0] }],
+  keyMode: "public",
+  maxMerges: 8,
+  modelPrivacy: "compact",
+});
+
+/** Fewer lanes than fit, so that a few machines fill more than one block. */
+export const lanes = 4;
+export const deployment: EdgeAgentConfig["deployment"] = { featureSet, params: paramsToDocument(planned.params), keyMode: "public", lanes };
+export const machines = ["m0", "m1", "m2", "m3", "m4", "m5"];
+/** Global lanes 2 to 7: machines 0 and 1 are in block 0, the others in block 1. */
+export const lease = { firstLane: 2, machines };
+
+export function agentConfig(storePath: string, changes: Partial<EdgeAgentConfig> = {}): EdgeAgentConfig {
+  return {
+    plant: "plant",
+    gateway: "gateway-1",
+    deployment,
+    lease,
+    key: { keyId: "ab".repeat(32), bytes: IDENTITY_KEY },
+    storePath,
+    lingerMs: 60_000,
+    commitMs: 5,
+    retryMs: 5,
+    ...changes,
+  };
+}
+
+export function newFolder(): string {
+  return mkdtempSync(join(tmpdir(), "smile-edge-"));
+}
+
+/** A number in [0, 1) from a seed: mulberry32. */
+export function randomFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Rows of all machines, steps of 50 ms, a little out of order. */
+export function someRows(steps: number, seed = 1): Row[] {
+  const random = randomFrom(seed);
+  const rows: { at: number; row: Row }[] = [];
+  for (let step = 1; step <= steps; step++) {
+    for (const machine of machines) {
+      const timeMs = 1_700_000_000_000 + step * 50;
+      const values = { vibration: random() * 2 - 1, heat: random() * 4 };
+      rows.push({ at: step + random() * 1.8, row: { machine, timeMs, values } });
+    }
+  }
+  return rows.toSorted((a, b) => a.at - b.at).map(({ row }) => row);
+}
+
+/** What the plant would see of a frame under the identity scheme. */
+export type OpenedFrame = {
+  id: string;
+  epoch: number;
+  sequence: number;
+  block: number;
+  frameTimeMs: number;
+  windows: { lane: number; features: number[] }[];
+};
+
+export function openFrame(envelope: Uint8Array): OpenedFrame {
+  const frame = frameCodec.decode(envelope);
+  const params = paramsFromDocument(deployment.params);
+  const { c0 } = decodeFull(params, frame.ciphertext);
+  const integer = (i: number) => {
+    const residue = residueAt(c0, i);
+    return Number(residue > params.q / 2n ? residue - params.q : residue);
+  };
+  const windows = decodeLanes(frame.lanes, lanes).map((lane) => ({
+    lane,
+    features: Array.from({ length: width }, (_, f) => integer(lane * width + f)),
+  }));
+  const { gateway, epoch, sequence, block, frameTimeMs } = frame;
+  return { id: `${gateway}/${epoch}/${sequence}`, epoch, sequence, block, frameTimeMs, windows };
+}
+
+/** Windows as text, one per line: what two runs must have in common, whichever frames their windows came in. */
+export function contentOf(frames: Iterable<OpenedFrame>): string[] {
+  return [...frames]
+    .flatMap(({ block, frameTimeMs, windows }) =>
+      windows.map(({ lane, features }) => `${frameTimeMs} ${block * lanes + lane} ${features.join(",")}`),
+    )
+    .toSorted();
+}
+
+export function aWindow(machine: string, endMs: number, mark = 0): LiftedWindow {
+  return { machine, endMs, features: new Int32Array(width).fill(mark), clipped: 0 };
+}

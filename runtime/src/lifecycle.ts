@@ -51,7 +51,7 @@ export async function runService(
   start: (signal: AbortSignal) => Promise<Service>,
   run: { signal: AbortSignal; logger: Logger; shutdownMs?: number },
 ): Promise<ExitCode> {
-  const { signal, logger, shutdownMs = 10_000 } = run;
+  const { signal, shutdownMs = 10_000 } = run;
   const stopWanted = Promise.withResolvers<void>();
   const onStop = () => stopWanted.resolve();
   signal.addEventListener("abort", onStop, { once: true });
@@ -61,7 +61,7 @@ export async function runService(
   let timer: NodeJS.Timeout | undefined;
   const startTimer = () => {
     timer ??= setTimeout(() => {
-      logger.error({ shutdownMs }, "did not stop in time");
+      run.logger.error({ shutdownMs }, "did not stop in time");
       timeIsUp.resolve(exitCodes.stoppedTooLate);
     }, shutdownMs);
   };
@@ -92,7 +92,7 @@ export async function runService(
   }
 
   function report(error: unknown): ExitCode {
-    logger.error({ err: error }, "ended by an error");
+    run.logger.error({ err: error }, "ended by an error");
     return isPipelineError(error) && misconfigurations.has(error.code) ? exitCodes.misconfigured : exitCodes.failed;
   }
 }

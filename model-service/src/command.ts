@@ -1,0 +1,58 @@
+import { resolve } from "node:path";
+import { loadConfig } from "@smile/runtime/config";
+import { openEmbeddedLog } from "@smile/runtime/embedded-log";
+import { readJsonFile } from "@smile/runtime/json-file";
+import type { ServiceCommand } from "@smile/runtime/service-command";
+import { DeploymentDocument, HeadDocument, PublicKeyDocument, parseDocument } from "@smile/schemas/documents";
+import { z } from "zod";
+import { startModelService } from "./service.ts";
+
+const path = z.string().min(1);
+
+const Schema = z.strictObject({
+  log: z.strictObject({ path, partitions: z.number().int().min(1).max(1024).default(4) }),
+  deployments: z
+    .array(
+      z.strictObject({ deployment: path, heads: z.array(path).min(1), modelPrivacy: z.enum(["compact", "sanitised"]).default("compact") }),
+    )
+    .min(1),
+  keys: z.array(path).min(1),
+  threads: z.number().int().min(1).max(256).optional(),
+  logLevel: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
+});
+
+const envNames = { "log.path": "SMILE_LOG_PATH", threads: "SMILE_THREADS", logLevel: "SMILE_LOG_LEVEL" } as const;
+
+/** `smile model-service` */
+export const modelServiceCommand: ServiceCommand = {
+  name: "model-service",
+  summary: "Scores encrypted batches of the log by every head that is bound to their feature set. Holds no secret of any plant.",
+  details: `                 log {path, partitions 4}; deployments [{deployment, heads [paths], modelPrivacy compact}];
+                 keys: paths of the plants' public keys; threads: one per core; logLevel info`,
+  async start({ configFile, folder, env, logger: loggerAt }) {
+    const settings = loadConfig({ schema: Schema, env, envNames, file: configFile });
+    const logger = loggerAt(settings.logLevel);
+    const read = <T>(schema: z.ZodType<T>, file: string, what: string): T => {
+      const path = resolve(folder, file);
+      return parseDocument(schema, readJsonFile(path, what), path);
+    };
+    await using opened = new AsyncDisposableStack();
+    const log = opened.use(await openEmbeddedLog({ path: resolve(folder, settings.log.path), logger: logger.child({ part: "log" }) }));
+    const service = opened.use(
+      await startModelService({
+        log,
+        logger,
+        deployments: settings.deployments.map(({ deployment, heads, modelPrivacy }) => ({
+          deployment: read(DeploymentDocument, deployment, "deployment"),
+          heads: heads.map((head) => read(HeadDocument, head, "head")),
+          modelPrivacy,
+        })),
+        keys: settings.keys.map((key) => read(PublicKeyDocument, key, "public key")),
+        partitions: settings.log.partitions,
+        ...(settings.threads === undefined ? {} : { pool: { threads: settings.threads } }),
+      }),
+    );
+    const owned = opened.move();
+    return { done: service.done, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  },
+};

@@ -3,17 +3,21 @@ import { difference, Gram } from "./gram.ts";
 import { perInteger, solveRidge } from "./penalised-least-squares.ts";
 import { breathe } from "./training-run.ts";
 
-/** `rmse[p]` over all held-out windows for penalty p; `sums` of the Gram of all windows, to fit the final head from. */
-export type RidgeValidation = { readonly rmse: number[]; readonly sums: Float64Array };
+/**
+ * For each penalty the RMSE over all held-out windows and each run's sum of squared errors; `sums` of the Gram of all windows, to
+ * fit the final head from.
+ */
+export type RidgeValidation = { readonly losses: { loss: number; perRun: Float64Array }[]; readonly sums: Float64Array };
 
 /**
  * k-fold cross-validation of ridge heads. One pass gathers a Gram per fold; each fold's training Gram is the total minus its own
  * (exact, since the features are integers), so penalties cost one Cholesky decomposition each.
- * @param fold of each window, from 0 on
+ * @param run,fold of each window, from 0 on
  * @param target of each window; predictions are limited to `range` before they are judged
  */
 export async function crossValidateRidge(
   examples: Examples,
+  run: Int32Array,
   fold: Int32Array,
   target: Float64Array,
   penalties: readonly number[],
@@ -31,7 +35,8 @@ export async function crossValidateRidge(
     gram.finish().sums.forEach((sum, i) => {
       total[i]! += sum;
     });
-  const squares = new Float64Array(penalties.length);
+  const runs = run.reduce((most, one) => Math.max(most, one + 1), 0);
+  const perRun = penalties.map(() => new Float64Array(runs));
   for (let held = 0; held < folds; held++) {
     const rest = difference(total, grams[held]!.sums);
     for (const [p, penalty] of penalties.entries()) {
@@ -41,10 +46,11 @@ export async function crossValidateRidge(
         if (fold[i] !== held) continue;
         let score = output.bias;
         for (let j = 0, at = i * width; j < width; j++, at++) score += weights[j]! * examples.features[at]!;
-        squares[p]! += (Math.min(Math.max(score, range[0]), range[1]) - target[i]!) ** 2;
+        perRun[p]![run[i]!]! += (Math.min(Math.max(score, range[0]), range[1]) - target[i]!) ** 2;
       }
       await breathe();
     }
   }
-  return { rmse: Array.from(squares, (square) => Math.sqrt(square / examples.count)), sums: total };
+  const losses = perRun.map((squares) => ({ loss: Math.sqrt(squares.reduce((a, b) => a + b, 0) / examples.count), perRun: squares }));
+  return { losses, sums: total };
 }

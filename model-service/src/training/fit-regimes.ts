@@ -24,7 +24,7 @@ export function fitRegimes(
   settings: readonly string[],
   clip: number,
 ): FittedRegimes {
-  const found = clusterSettings(readSettings(runs, settings), settings.length);
+  const found = clusterSettings(readSettings(runs, settings, sensors), settings.length);
   const moments = found.centroids.map(() =>
     sensors.map((): Moments => ({ count: 0, mean: 0, squares: 0, minimum: Number.POSITIVE_INFINITY, maximum: Number.NEGATIVE_INFINITY })),
   );
@@ -65,11 +65,13 @@ function complete(values: Readonly<Record<string, number>>, names: readonly stri
   return names.every((name) => Number.isFinite(values[name]));
 }
 
-function readSettings(runs: readonly TrainingRun[], settings: readonly string[]): number[][] {
+function readSettings(runs: readonly TrainingRun[], settings: readonly string[], sensors: readonly string[]): number[][] {
   if (settings.length === 0) return [];
   const points: number[][] = [];
   for (const { rows } of runs) {
-    for (const { values } of rows) if (complete(values, settings)) points.push(settings.map((name) => values[name]!));
+    for (const { values } of rows) {
+      if (complete(values, settings) && complete(values, sensors)) points.push(settings.map((name) => values[name]!));
+    }
   }
   return points;
 }

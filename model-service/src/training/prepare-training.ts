@@ -38,7 +38,7 @@ export type Prepared = { readonly windows: LiftedWindows; readonly candidates: r
 export function prepareTraining(options: TrainingOptions): Prepared {
   const { name, runs, window, lift, settings = [], sensorClip = 6, clip = 4, bits = 8, fourierWidth = 0 } = options;
   const { regimes, sensors } = fitRegimes(runs, options.sensors, settings, sensorClip);
-  const windows = liftRuns({ sensors, window, regimes, lift }, runs);
+  const windows = liftRuns({ sensors, window, regimes, lift: untilSettled(lift) }, runs);
   if (windows.count === 0) throw new PipelineError("TRAINING_IMPOSSIBLE", `${runs.length} runs gave no window`, { runs: runs.length });
   const candidates = (fourierWidth > 0 ? (options.bandwidths ?? [0.4]) : [0]).flatMap((bandwidth) =>
     (fourierWidth > 0 ? (options.seeds ?? [1]) : [0]).map(
@@ -57,6 +57,14 @@ export function prepareTraining(options: TrainingOptions): Prepared {
     ),
   );
   return { windows, candidates };
+}
+
+/**
+ * Windows from before the baseline is complete are of another kind than all later ones (slope and drift of a few rows are mostly
+ * noise) and would bend the head for them: they are scored at the edge, but nothing is learned from them.
+ */
+function untilSettled(lift: FeatureSet["lift"]): FeatureSet["lift"] {
+  return lift.kind === "degradation" ? { ...lift, warmupRows: Math.max(lift.warmupRows, lift.baselineRows - 1) } : lift;
 }
 
 /**

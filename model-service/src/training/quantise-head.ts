@@ -27,7 +27,10 @@ export function quantiseHead(
   });
   const largestWeight = 2 ** (weightBits - 1) - 1;
   const largest = Math.max(...real.map((weights) => weights.reduce((most, weight) => Math.max(most, Math.abs(weight)), 0)));
-  const scale = largest > 0 ? largest / largestWeight : 1;
+  // A bias that dwarfs all weights must not blow up the integers: it reaches at most what all the largest weights together can.
+  const largestBias = head.bias.reduce((most, bias) => Math.max(most, Math.abs(bias)), 0);
+  const exact = Math.max(largest / largestWeight, largestBias / (largestWeight * largestFeature(bits) * steps.length));
+  const scale = exact > 1e-200 ? exact : 1; // smaller is zero, and divides badly
   const integer = (value: number) => Math.round(value / scale) + 0; // + 0: no negative zero in a document that is hashed
   const weights = real.map((row) => row.map(integer));
   const bias = head.bias.map(integer);

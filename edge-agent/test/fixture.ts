@@ -3,11 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { featureCount } from "@smile/features/feature-count";
 import type { FeatureSet, LiftedWindow, Row } from "@smile/features/spec";
+import { WindowStream } from "@smile/features/window-stream";
 import { IDENTITY_KEY } from "@smile/he/identity-backend";
 import { decodeLanes } from "@smile/he/lanes";
 import { plan } from "@smile/he/planner";
 import { residueAt } from "@smile/he/residues";
-import { decodeFull } from "@smile/he/wire";
+import { decodeFull, decodeSeeded } from "@smile/he/wire";
 import { frameCodec } from "@smile/schemas/envelopes";
 import { paramsFromDocument, paramsToDocument } from "@smile/schemas/params-document";
 import type { EdgeAgentConfig } from "../src/service.ts";
@@ -105,7 +106,7 @@ export type OpenedFrame = {
 export function openFrame(envelope: Uint8Array): OpenedFrame {
   const frame = frameCodec.decode(envelope);
   const params = paramsFromDocument(deployment.params);
-  const { c0 } = decodeFull(params, frame.ciphertext);
+  const { c0 } = frame.keyMode === "public" ? decodeFull(params, frame.ciphertext) : decodeSeeded(params, frame.ciphertext);
   const integer = (i: number) => {
     const residue = residueAt(c0, i);
     return Number(residue > params.q / 2n ? residue - params.q : residue);
@@ -124,6 +125,14 @@ export function contentOf(frames: Iterable<OpenedFrame>): string[] {
     .flatMap(({ block, frameTimeMs, windows }) =>
       windows.map(({ lane, features }) => `${frameTimeMs} ${block * lanes + lane} ${features.join(",")}`),
     )
+    .toSorted();
+}
+
+/** `contentOf` what an agent has to send for these rows, from the lift alone. */
+export function expectedContent(rows: readonly Row[]): string[] {
+  const stream = new WindowStream(featureSet);
+  return [...rows.flatMap((row) => stream.push(row)), ...stream.flush()]
+    .map(({ machine, endMs, features }) => `${endMs} ${lease.firstLane + machines.indexOf(machine)} ${features.join(",")}`)
     .toSorted();
 }
 

@@ -16,6 +16,8 @@ export interface ReplyDecryptor extends Disposable {
    * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE, LANES_INVALID
    */
   decrypt(reply: Uint8Array, lanes: readonly number[]): number[];
+  /** Bytes of memory that the backend holds outside JavaScript's heap. */
+  memoryBytes(): number;
 }
 
 /**
@@ -54,6 +56,7 @@ async function openSealDecryptor(params: Params, secretKey: Uint8Array, featureC
         return value >= params.t / 2 ? value - params.t : value;
       });
     },
+    memoryBytes: () => session.memoryBytes(),
     [Symbol.dispose]: () => owned.dispose(),
   };
 }
@@ -74,6 +77,7 @@ function openIdentityDecryptor(params: Params, secretKey: Uint8Array, featureCou
         return score < -params.t / 2 ? score + params.t : score;
       });
     },
+    memoryBytes: () => 0,
     [Symbol.dispose]() {},
   };
 }

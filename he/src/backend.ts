@@ -17,6 +17,8 @@ export interface FrameEncryptor extends Disposable {
    * @returns the frame's ciphertext: full in public mode, seeded in symmetric mode; see wire.ts
    */
   encrypt(coefficients: Int32Array): Uint8Array;
+  /** Bytes of memory that the backend holds outside JavaScript's heap. */
+  memoryBytes(): number;
 }
 
 /** A plaintext polynomial in the form in which it multiplies ciphertexts. */

@@ -22,6 +22,7 @@ export function openIdentityEncryptor(params: Params, key: EncryptionKey): Frame
         ? encodeFull(params, { c0, c1: new Uint32Array(2 * params.n) })
         : encodeSeeded(params, { c0, seed: new Uint8Array(SEED_BYTES) });
     },
+    memoryBytes: () => 0,
     [Symbol.dispose]() {},
   };
 }

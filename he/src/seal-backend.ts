@@ -31,6 +31,7 @@ export async function openSealEncryptor(params: Params, key: EncryptionKey): Pro
         encryptor.encrypt(plain, cipher);
         return encodeFull(params, layout.splitFull(cipher.saveToArray(none)));
       },
+      memoryBytes: () => session.memoryBytes(),
       [Symbol.dispose]: () => owned.dispose(),
     };
   }
@@ -42,6 +43,7 @@ export async function openSealEncryptor(params: Params, key: EncryptionKey): Pro
       using seeded = encryptor.encryptSymmetricSerializable(plain);
       return encodeSeeded(params, layout.splitSeeded(seeded.saveToArray(none)));
     },
+    memoryBytes: () => session.memoryBytes(),
     [Symbol.dispose]: () => owned.dispose(),
   };
 }

@@ -147,7 +147,7 @@ export class RiskStore implements Disposable {
       return { risks, duplicates: batch.risks.length - risks.length, late, alerts };
     } catch (error) {
       this.#names.clear(); // ids given in this transaction may be gone again
-      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
+      if (this.#db.isOpen && this.#db.isTransaction) this.#db.exec("ROLLBACK");
       throw new PipelineError("STORE_UNAVAILABLE", "a batch of risks cannot be stored", { risks: batch.risks.length }, error);
     }
   }

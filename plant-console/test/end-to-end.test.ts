@@ -1,0 +1,98 @@
+import { silentLogger } from "@smile/runtime/logging";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { openDecryptionKeys } from "../src/decryption-keys.ts";
+import { mqttScoreLink } from "../src/score-link.ts";
+import { startPlantConsole } from "../src/service.ts";
+import { RiskStore, type StoredRisk } from "../src/store.ts";
+import { type FixtureEgress, startFixtureEgress } from "./fixture-egress.ts";
+import { type FixturePlant, features, openFixturePlant, PLANT } from "./fixture-plant.ts";
+
+const leases = [
+  { gateway: "g1", firstLane: 0, machines: ["m0", "m1"] },
+  { gateway: "g2", firstLane: 2, machines: ["m2"] },
+];
+let bgv: FixturePlant;
+beforeAll(async () => {
+  bgv = await openFixturePlant({ scheme: "bgv", keyMode: "public", leases });
+});
+afterAll(() => bgv[Symbol.asyncDispose]());
+
+/** A score over one window of each gateway, merged. */
+const score = (sequence: number) =>
+  bgv.score(0, [
+    { gateway: "g1", sequence, frameTimeMs: sequence, windows: { m0: features(sequence), m1: features(sequence + 500) } },
+    { gateway: "g2", sequence, frameTimeMs: sequence, windows: { m2: features(sequence + 900) } },
+  ]);
+const expected = (sequences: readonly number[]) =>
+  sequences
+    .flatMap((sequence) => [
+      ["m0", sequence, bgv.plainScores(0, features(sequence))[0]],
+      ["m1", sequence, bgv.plainScores(0, features(sequence + 500))[0]],
+      ["m2", sequence, bgv.plainScores(0, features(sequence + 900))[0]],
+    ])
+    .map((each) => each.join(" "))
+    .sort();
+const found = (risks: readonly StoredRisk[]) => risks.map(({ machine, sequence, score }) => `${machine} ${sequence} ${score}`).sort();
+const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
+
+async function connect(egress: FixtureEgress, store: RiskStore) {
+  const stack = new AsyncDisposableStack();
+  const { keys } = stack.use(await openDecryptionKeys(bgv.deployment, bgv.secretKeys));
+  const risks: StoredRisk[] = [];
+  const console = stack.use(
+    await startPlantConsole({
+      plant: PLANT,
+      deployment: bgv.deployment,
+      keys,
+      leases,
+      store,
+      openLink: mqttScoreLink({ url: egress.url, plant: PLANT, logger: silentLogger() }),
+      logger: silentLogger(),
+      onRisk: (risk) => risks.push(risk),
+      resendMs: 200,
+    }),
+  );
+  return { console, risks, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+}
+
+it("turns encrypted scores into stored risks over MQTT, between the records of another plant", async () => {
+  await using egress = await startFixtureEgress();
+  using store = new RiskStore({ path: ":memory:", plant: PLANT });
+  await egress.append([Buffer.from("of another plant")], "ulm");
+  await egress.append(range(0, 10).map(score));
+  await using opened = await connect(egress, store);
+  await egress.append([Buffer.from("of another plant")], "ulm");
+  await egress.append(range(10, 20).map(score));
+  await egress.storedUpTo(22);
+  expect(found(opened.risks)).toEqual(expected(range(0, 20)));
+  expect(store.counts().risks).toBe(60);
+  expect(opened.console.counters()).toMatchObject({ refused: {}, unknownLanes: 0 });
+});
+
+it("loses and repeats nothing when the broker goes away in mid-stream and comes back", async () => {
+  await using egress = await startFixtureEgress();
+  using store = new RiskStore({ path: ":memory:", plant: PLANT });
+  await using opened = await connect(egress, store);
+  await egress.append(range(0, 20).map(score));
+  await egress.storedUpTo(1);
+  await egress.restartBroker();
+  await egress.append(range(20, 30).map(score));
+  await egress.storedUpTo(30);
+  expect(found(opened.risks)).toEqual(expected(range(0, 30)));
+});
+
+it("goes on at its stored cursor after a stop", async () => {
+  await using egress = await startFixtureEgress();
+  using store = new RiskStore({ path: ":memory:", plant: PLANT });
+  {
+    await using first = await connect(egress, store);
+    await egress.append(range(0, 5).map(score));
+    await egress.storedUpTo(5);
+    expect(first.risks).toHaveLength(15);
+  }
+  await using second = await connect(egress, store);
+  await egress.append(range(5, 8).map(score));
+  await egress.storedUpTo(8);
+  expect(found(second.risks)).toEqual(expected(range(5, 8)));
+  expect(second.console.counters()).toMatchObject({ duplicates: 0 });
+});

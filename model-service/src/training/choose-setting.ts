@@ -5,9 +5,18 @@ export type CvEntry = {
   readonly penalty: number;
   /** Mean over all held-out windows; for remaining life the root of the mean squared error. */
   readonly loss: number;
+};
+
+/** An entry with what the choice needs. */
+export type CvTrial = CvEntry & {
   /** Held-out loss of each run, summed over its windows. */
   readonly perRun: Float64Array;
 };
+
+/** The entry alone, fit for JSON. */
+export function entryOf({ bandwidth, seed, penalty, loss }: CvEntry): CvEntry {
+  return { bandwidth, seed, penalty, loss };
+}
 
 /**
  * The one-standard-error rule (Breiman et al., "Classification and Regression Trees", 1984; Hastie, Tibshirani and Friedman, 7.10):
@@ -16,7 +25,7 @@ export type CvEntry = {
  * smaller plaintext modulus.
  * @param entries at least one, all over the same runs
  */
-export function chooseSetting<T extends CvEntry>(entries: readonly T[]): T {
+export function chooseSetting<T extends CvTrial>(entries: readonly T[]): T {
   const best = entries.reduce((least, entry) => (entry.loss < least.loss ? entry : least));
   return entries.filter((entry) => withinOneError(entry.perRun, best.perRun)).reduce((a, b) => (simpler(b, a) ? b : a));
 }

@@ -1,5 +1,5 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
-import type { FeatureSet } from "@smile/features/spec";
+import type { FeatureSet, FourierLift } from "@smile/features/spec";
 import { fitStandardisation, type LiftedWindows, liftRuns } from "./examples.ts";
 import { fitRegimes } from "./fit-regimes.ts";
 import type { OnProgress, TrainingRun } from "./training-run.ts";
@@ -22,9 +22,9 @@ export type TrainingOptions = {
   readonly clip?: number;
   /** Of a feature; 8 by default. */
   readonly bits?: number;
-  /** Random Fourier features; 0 for none. */
+  /** Random Fourier features; 0 for none, the default of `trainFailureRisk`. */
   readonly fourierWidth?: number;
-  /** Grid of cross-validation: bandwidths and seeds of the Fourier lift, penalties of the head, and the number of folds. */
+  /** Grid of cross-validation: bandwidths and seeds of the Fourier lift (see `searchSettings`), penalties of the head; and its folds. */
   readonly bandwidths?: readonly number[];
   readonly seeds?: readonly number[];
   readonly penalties?: readonly number[];
@@ -32,31 +32,18 @@ export type TrainingOptions = {
   readonly onProgress?: OnProgress;
 };
 
-export type Prepared = { readonly windows: LiftedWindows; readonly candidates: readonly FeatureSet[] };
+/** `featureSet` completes the feature set with a Fourier lift, or none. */
+export type Prepared = { readonly windows: LiftedWindows; readonly featureSet: (fourier: FourierLift | null) => FeatureSet };
 
-/** Fits regimes and standardisation, lifts every run once, and lays out one feature set per bandwidth and seed. */
+/** Fits regimes and standardisation, and lifts every run once: what all Fourier lifts that are tried have in common. */
 export function prepareTraining(options: TrainingOptions): Prepared {
-  const { name, runs, window, lift, settings = [], sensorClip = 6, clip = 4, bits = 8, fourierWidth = 0 } = options;
+  const { name, runs, window, lift, settings = [], sensorClip = 6, clip = 4, bits = 8 } = options;
   const { regimes, sensors } = fitRegimes(runs, options.sensors, settings, sensorClip);
   const windows = liftRuns({ sensors, window, regimes, lift: untilSettled(lift) }, runs);
   if (windows.count === 0) throw new PipelineError("TRAINING_IMPOSSIBLE", `${runs.length} runs gave no window`, { runs: runs.length });
-  const candidates = (fourierWidth > 0 ? (options.bandwidths ?? [0.4]) : [0]).flatMap((bandwidth) =>
-    (fourierWidth > 0 ? (options.seeds ?? [1]) : [0]).map(
-      (seed): FeatureSet => ({
-        kind: "feature-set",
-        version: 1,
-        name,
-        sensors,
-        window,
-        regimes,
-        lift,
-        standardise: { ...fitStandardisation(windows), clip },
-        fourier: fourierWidth > 0 ? { seed, width: fourierWidth, bandwidth } : null,
-        quantise: { bits },
-      }),
-    ),
-  );
-  return { windows, candidates };
+  const standardise = { ...fitStandardisation(windows), clip };
+  const common = { kind: "feature-set", version: 1, name, sensors, window, regimes, lift, standardise } as const;
+  return { windows, featureSet: (fourier) => ({ ...common, fourier, quantise: { bits } }) };
 }
 
 /**

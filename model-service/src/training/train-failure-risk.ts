@@ -1,10 +1,10 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
-import type { FeatureSet } from "@smile/features/spec";
-import { type CvEntry, chooseSetting } from "./choose-setting.ts";
+import { entryOf } from "./choose-setting.ts";
 import { type Examples, encodeWindows, type LiftedWindows } from "./examples.ts";
 import { fitLogistic } from "./logistic.ts";
 import { type LinearOutput, perInteger } from "./penalised-least-squares.ts";
 import { foldOfWindows, prepareTraining, type TrainingOptions } from "./prepare-training.ts";
+import { searchSettings } from "./search-settings.ts";
 import type { TrainedHead } from "./trained-head.ts";
 import { breathe, type TrainingRun } from "./training-run.ts";
 
@@ -21,10 +21,11 @@ export type FailureRiskOptions = TrainingOptions & {
  * @throws {PipelineError} TRAINING_IMPOSSIBLE when there are too few runs or windows, or only one outcome
  */
 export async function trainFailureRisk(options: FailureRiskOptions): Promise<TrainedHead> {
-  const { runs, horizonMs, penalties = [1, 10, 100], folds = 5, onProgress } = options;
+  const { runs, horizonMs, onProgress, fourierWidth = 0 } = options;
+  const { bandwidths = [0.4, 0.75], seeds = [1], penalties = [1, 10, 100], folds = 5 } = options;
   onProgress?.("regimes, lift and standardisation", 0);
   await breathe();
-  const { windows, candidates } = prepareTraining(options);
+  const { windows, featureSet } = prepareTraining(options);
   const fold = foldOfWindows(windows, runs.length, folds);
   const positive = labelWindows(windows, runs, horizonMs);
   const labelled = Int32Array.from(positive.keys()).filter((i) => !Number.isNaN(positive[i]!));
@@ -33,12 +34,8 @@ export async function trainFailureRisk(options: FailureRiskOptions): Promise<Tra
     const facts = { windows: labelled.length, positives };
     throw new PipelineError("TRAINING_IMPOSSIBLE", `${positives} of ${labelled.length} windows are followed by a failure`, facts);
   }
-  const tried: (CvEntry & { featureSet: FeatureSet })[] = [];
-  for (const [c, featureSet] of candidates.entries()) {
-    const { bandwidth = null, seed = null } = featureSet.fourier ?? {};
-    const what = bandwidth === null ? "cross-validation" : `cross-validation, bandwidth ${bandwidth}, seed ${seed}`;
-    onProgress?.(what, (c + 1) / (candidates.length + 2));
-    const examples = encodeWindows(windows, featureSet);
+  const { tried, chosen } = await searchSettings({ width: fourierWidth, bandwidths, seeds }, onProgress, async (fourier) => {
+    const examples = encodeWindows(windows, featureSet(fourier));
     const perRun = penalties.map(() => new Float64Array(runs.length));
     for (let held = 0; held < folds; held++) {
       const learn = labelled.filter((i) => fold[i] !== held);
@@ -50,23 +47,21 @@ export async function trainFailureRisk(options: FailureRiskOptions): Promise<Tra
         addLosses(examples, judge, positive, windows.run, output, perRun[p]!);
       }
     }
-    penalties.forEach((penalty, p) => {
+    const { bandwidth = null, seed = null } = fourier ?? {};
+    return penalties.map((penalty, p) => {
       const loss = perRun[p]!.reduce((sum, value) => sum + value, 0) / labelled.length;
-      tried.push({ bandwidth, seed, penalty, loss, perRun: perRun[p]!, featureSet });
+      return { bandwidth, seed, penalty, loss, perRun: perRun[p]!, fourier };
     });
-  }
-  const { featureSet, ...chosen } = chooseSetting(tried);
-  onProgress?.("final head", (candidates.length + 1) / (candidates.length + 2));
-  await breathe();
-  const examples = encodeWindows(windows, featureSet);
+  });
+  const examples = encodeWindows(windows, featureSet(chosen.fourier));
   const { weights, bias } = fitLogistic(examples, labelled, positive, chosen.penalty);
   onProgress?.("trained", 1);
   return {
-    featureSet,
+    featureSet: featureSet(chosen.fourier),
     head: { weights: [[...weights]], bias: [bias] },
     steps: examples.steps,
-    cv: tried.map(({ featureSet: _, ...entry }) => entry),
-    chosen,
+    cv: tried.map(entryOf),
+    chosen: entryOf(chosen),
     machines: runs.length,
     windows: labelled.length,
     counters: windows.counters,

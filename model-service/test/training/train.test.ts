@@ -1,6 +1,6 @@
 import { WindowStream } from "@smile/features/window-stream";
 import { describe, expect, it } from "vitest";
-import { type CvEntry, chooseSetting } from "../../src/training/choose-setting.ts";
+import { type CvTrial, chooseSetting } from "../../src/training/choose-setting.ts";
 import { encodeWindows } from "../../src/training/examples.ts";
 import { logistic } from "../../src/training/logistic.ts";
 import { rocAuc } from "../../src/training/metrics.ts";
@@ -30,9 +30,10 @@ const window = { lengthMs: 1000, hopMs: 1000, latenessMs: 0 };
 
 describe("training", () => {
   it("learns from exactly the integers that the edge sends", () => {
-    const { windows, candidates } = prepareTraining({ ...common, window, lift: lifeLift, fourierWidth: 10 });
-    const { features, count, steps, clipped } = encodeWindows(windows, candidates[0]!);
-    const stream = new WindowStream(candidates[0]!);
+    const { windows, featureSet } = prepareTraining({ ...common, window, lift: lifeLift });
+    const spec = featureSet({ seed: 1, width: 10, bandwidth: 0.4 });
+    const { features, count, steps, clipped } = encodeWindows(windows, spec);
+    const stream = new WindowStream(spec);
     // The edge emits a few windows more: those before the baseline is complete.
     const sent = runs.flatMap((run) => run.rows.flatMap((row) => stream.push(row)).filter((w) => w.endMs >= 20_000));
     expect(count).toBe(sent.length);
@@ -48,7 +49,7 @@ describe("training", () => {
   });
 
   it("prefers the larger penalty among settings that the runs cannot tell apart", () => {
-    const entry = (penalty: number, loss: number, ...perRun: number[]): CvEntry => ({
+    const entry = (penalty: number, loss: number, ...perRun: number[]): CvTrial => ({
       bandwidth: 0.4,
       seed: 1,
       penalty,
@@ -62,11 +63,11 @@ describe("training", () => {
 
   it("predicts remaining life, reports progress and repeats itself", async () => {
     const told: number[] = [];
-    const options = { ...common, unitMs: 1000, cap: 50, fourierWidth: 20, bandwidths: [0.3], folds: 4 };
+    const options = { ...common, unitMs: 1000, cap: 50, fourierWidth: 20, bandwidths: [0.3, 0.5], seeds: [1, 2], folds: 4 };
     const trained = await trainRemainingLife({ ...options, onProgress: (_, fraction) => told.push(fraction) });
     expect(trained.featureSet.regimes?.centroids).toEqual([[1], [2]]);
     expect(trained.chosen.loss).toBeLessThan(8); // guessing the mean gives 17
-    expect(trained.cv).toHaveLength(6);
+    expect(trained.cv).toHaveLength(3 * 5);
     expect(told).toEqual(told.toSorted((a, b) => a - b));
     expect([told[0], told.at(-1)]).toEqual([0, 1]);
     expect(await trainRemainingLife(options)).toEqual(trained);

@@ -1,9 +1,9 @@
 import { dirname, resolve } from "node:path";
 import { type Environment, loadConfig } from "@smile/runtime/config";
+import { readJsonFile } from "@smile/runtime/json-file";
 import { type Deployment, DeploymentDocument, type Lease, LeaseDocument, parseDocument } from "@smile/schemas/documents";
 import { NAME } from "@smile/schemas/topics";
 import { z } from "zod";
-import { readJson } from "./json-file.ts";
 
 const path = z.string().min(1);
 
@@ -60,10 +60,10 @@ export function loadConsoleConfig(file: string | undefined, env: Environment): C
 
 /** @throws {PipelineError} FILE_MISSING, FILE_DAMAGED, DOCUMENT_INVALID, each naming the file */
 export function readDeployment(file: string): Deployment {
-  return parseDocument(DeploymentDocument, readJson(file), file);
+  return parseDocument(DeploymentDocument, readJsonFile(file, "deployment"), file);
 }
 
 /** @throws {PipelineError} FILE_MISSING, FILE_DAMAGED, DOCUMENT_INVALID, each naming the file */
 export function readLeases(leases: ConsoleConfig["leases"]): readonly Lease[] {
-  return typeof leases === "string" ? parseDocument(z.array(LeaseDocument).min(1), readJson(leases), leases) : leases;
+  return typeof leases === "string" ? parseDocument(z.array(LeaseDocument).min(1), readJsonFile(leases, "leases"), leases) : leases;
 }

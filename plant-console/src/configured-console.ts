@@ -1,9 +1,9 @@
+import { readKeystore } from "@smile/custody/keystore";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { Logger } from "@smile/runtime/logging";
 import type { Deployment } from "@smile/schemas/documents";
 import { type ConsoleConfig, readDeployment, readLeases } from "./config.ts";
-import { openDecryptionKeys } from "./decryption-keys.ts";
-import { readKeystore } from "./keystore-file.ts";
+import { openDecryptionKeys, toSecretKeys } from "./decryption-keys.ts";
 import { mqttScoreLink } from "./score-link.ts";
 import { type PlantConsole, startPlantConsole } from "./service.ts";
 import { type AlertEvent, RiskStore, type StoredRisk } from "./store.ts";
@@ -31,7 +31,7 @@ export async function startConfiguredConsole(
     throw new PipelineError("CONFIG_INVALID", `keystore: ${config.keystore} holds keys of plant ${keystore.plant}, not ${config.plant}`);
   }
   await using opened = new AsyncDisposableStack();
-  const { keys } = opened.use(await openDecryptionKeys(deployment, keystore.keys));
+  const { keys } = opened.use(await openDecryptionKeys(deployment, toSecretKeys(keystore)));
   const store = opened.use(new RiskStore({ path: config.store, plant: config.plant, retainRisks: config.retainRisks }));
   const console = opened.use(
     await startPlantConsole({

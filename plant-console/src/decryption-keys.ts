@@ -1,4 +1,5 @@
 import { openDecryptor } from "@smile/custody/decryptor";
+import type { Keystore } from "@smile/custody/keystore";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { paramsId } from "@smile/he/params";
 import type { Deployment } from "@smile/schemas/documents";
@@ -13,6 +14,16 @@ export type SecretKey = {
   readonly keyId: string;
   readonly secretKey: Uint8Array;
 };
+
+/** The secret keys of a keystore, as bytes. */
+export function toSecretKeys({ keys }: Keystore): SecretKey[] {
+  return keys.map(({ gateway, paramsId, keyId, secretKey }) => ({
+    gateway,
+    paramsId,
+    keyId,
+    secretKey: new Uint8Array(Buffer.from(secretKey, "base64")),
+  }));
+}
 
 /** Open decryptors; they hold secret keys in memory until disposed of. */
 export type OpenKeys = Disposable & { readonly keys: readonly DecryptionKey[] };

@@ -4,6 +4,7 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { writeKeystore } from "@smile/custody/keystore";
 import { expect, it } from "vitest";
 import { RiskStore } from "../src/store.ts";
 import { startFixtureEgress } from "./fixture-egress.ts";
@@ -29,8 +30,12 @@ async function files(url: string, plant: Awaited<ReturnType<typeof openFixturePl
   const write = (name: string, value: unknown) => writeFileSync(join(folder, name), JSON.stringify(value));
   write("deployment.json", plant.deployment);
   write("leases.json", leases);
-  const keys = plant.secretKeys.map((key) => ({ ...key, secretKey: Buffer.from(key.secretKey).toString("base64"), publicKey: "" }));
-  write("keystore.json", { plant: PLANT, keys });
+  const keystore = join(folder, "keystore.json");
+  const keys = plant.secretKeys.map((key) => {
+    const secretKey = Buffer.from(key.secretKey).toString("base64");
+    return { ...key, secretKey, publicKey: secretKey }; // the identity scheme has one key for both
+  });
+  writeKeystore(keystore, { kind: "keystore", version: 1, plant: PLANT, keys });
   const config = {
     plant: PLANT,
     mqtt: { url },
@@ -40,7 +45,7 @@ async function files(url: string, plant: Awaited<ReturnType<typeof openFixturePl
     store: "risks.db",
   };
   write("console.json", { ...config, resendMs: 200 });
-  return { config: join(folder, "console.json"), keystore: join(folder, "keystore.json"), store: join(folder, "risks.db") };
+  return { config: join(folder, "console.json"), keystore, store: join(folder, "risks.db") };
 }
 
 it("keeps every risk once when the console is killed in mid-stream, again and again", async () => {
@@ -96,7 +101,15 @@ it("explains itself, and says which file or key is wrong without showing what it
   expect(help).toMatchObject({ code: 0, out: expect.stringContaining("--config") });
   expect(wrongFlag).toMatchObject({ code: 78, err: expect.stringContaining("--nonsense") });
   expect(missing).toMatchObject({ code: 78, err: expect.stringContaining("/nowhere.json") });
-  writeFileSync(keystore, JSON.stringify({ plant: PLANT, keys: [{ gateway: null, paramsId: "x", keyId: "x", secretKey: secret }] }));
+  writeFileSync(
+    keystore,
+    JSON.stringify({
+      kind: "keystore",
+      version: 1,
+      plant: PLANT,
+      keys: [{ gateway: null, paramsId: "x", keyId: secret, secretKey: secret }],
+    }),
+  );
   const damaged = await output(run(["-c", config]));
   expect(damaged).toMatchObject({ code: 78, err: expect.stringContaining("keys.0.paramsId") });
   expect(damaged.err).not.toContain(secret);

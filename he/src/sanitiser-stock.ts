@@ -32,14 +32,15 @@ export class SanitiserStock {
 
   /** Makes what is missing up to the target, behind the work that is already queued. One refill at a time. */
   refill(): Promise<void> {
-    const missing = this.#target - this.#ready.length;
-    this.#refill ??= (async () => {
-      try {
-        if (missing > 0) this.#ready.push(...(await this.#make(missing)));
-      } finally {
-        this.#refill = undefined;
-      }
-    })();
+    // `finally` runs later even when there was nothing to make; a refill that ended at once must not stay the one under way.
+    this.#refill ??= this.#fill().finally(() => {
+      this.#refill = undefined;
+    });
     return this.#refill;
+  }
+
+  async #fill(): Promise<void> {
+    const missing = this.#target - this.#ready.length;
+    if (missing > 0) this.#ready.push(...(await this.#make(missing)));
   }
 }

@@ -25,6 +25,8 @@ export type ScoringPoolOptions = {
   readonly maxJobs?: number;
   /** Sanitisers kept ready per key; each takes 32 N bytes. */
   readonly sanitisersPerKey?: number;
+  /** JavaScript heap of one worker in MiB, WASM not counted; a worker that wants more dies, and is replaced. */
+  readonly heapMbPerWorker?: number;
 };
 
 /** Keys whose sanitisers are kept ready; beyond that the one unused for longest loses its stock. */
@@ -45,14 +47,15 @@ export class ScoringPool implements AsyncDisposable {
   #jobs = 0;
   #closed = false;
 
-  constructor({ threads = availableParallelism(), maxJobs = 8 * threads, sanitisersPerKey = 32 }: ScoringPoolOptions = {}) {
+  constructor(options: ScoringPoolOptions = {}) {
+    const { threads = availableParallelism(), maxJobs = 8 * threads, sanitisersPerKey = 32, heapMbPerWorker = 96 } = options;
     this.#maxJobs = maxJobs;
     this.#sanitisersPerKey = sanitisersPerKey;
     this.#workers = new Piscina({
       filename: new URL("./worker.ts", import.meta.url).href,
       minThreads: threads,
       maxThreads: threads,
-      resourceLimits: { maxOldGenerationSizeMb: 96, maxYoungGenerationSizeMb: 32 },
+      resourceLimits: { maxOldGenerationSizeMb: heapMbPerWorker, maxYoungGenerationSizeMb: 32 },
     });
     // A worker that dies between tasks is replaced, and that is all there is to it; unheard, this event would end the process.
     this.#workers.on("error", () => {});
@@ -75,8 +78,9 @@ export class ScoringPool implements AsyncDisposable {
 
   /**
    * @returns [outputs] replies; see wire.ts
-   * @throws {PipelineError} FRAME_WRONG_LENGTH or RESIDUE_OUT_OF_RANGE for a ciphertext of other parameters, KEY_MISMATCH for a
-   *   key of other parameters, LANES_INVALID, CIPHERTEXT_TRANSPARENT, SCORING_FAILED when a worker met what it cannot explain, WORKER_DIED when the job killed its workers, STOPPED when the pool is closed
+   * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE or CIPHERTEXT_TRANSPARENT for what is no ciphertext of the
+   *   head's parameters, LANES_INVALID, KEY_MISMATCH for a key of other parameters, SCORING_FAILED when a worker met what it
+   *   cannot explain, WORKER_DIED when the job killed its workers, STOPPED when the pool is closed
    */
   async score({ head, key, ciphertext, lanes }: ScoringJob): Promise<Uint8Array[]> {
     await this.#enter();

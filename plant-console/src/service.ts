@@ -139,17 +139,16 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
       logger.warn({ err: error, length: payload.length }, "not a delivery");
       return;
     }
-    if (queue.length >= batchDeliveries) {
-      schedule();
-      await room.promise;
-      return;
-    }
     schedule();
+    if (queue.length >= batchDeliveries) await room.promise;
   }
 
   function schedule(): void {
-    if (scheduled !== null || stopping) return;
-    scheduled = batchWaitMs > 0 && queue.length < batchDeliveries ? setTimeout(flush, batchWaitMs) : setImmediate(flush);
+    if (stopping) return;
+    const full = queue.length >= batchDeliveries;
+    if (full && batchWaitMs > 0) cancelFlush(); // a full batch waits no longer
+    if (scheduled !== null) return;
+    scheduled = batchWaitMs > 0 && !full ? setTimeout(flush, batchWaitMs) : setImmediate(flush);
   }
 
   function cancelFlush(): void {

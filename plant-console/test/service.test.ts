@@ -180,6 +180,19 @@ describe("with one key for the plant", () => {
     expect(opened.risks.every(({ machine }) => machine === "m0")).toBe(true);
   });
 
+  it("waits for more where it is told to, but not once a batch is full", async () => {
+    await using opened = await openConsole(plant, { batchWaitMs: 3_600_000, batchDeliveries: 3 });
+    const scores = [1, 2, 3, 4].map((sequence) => plant.score(0, [frame("g1", sequence, ["m0"])]));
+    await opened.deliver(...scores.slice(0, 2));
+    expect(opened.store.counts().risks).toBe(0);
+    await opened.deliver(...scores.slice(2));
+    expect(opened.store.counts().risks).toBe(3);
+    expect(opened.cursors.at(-1)).toEqual({ next: 3, partition: 0, resume: false });
+    await opened.service[Symbol.asyncDispose]();
+    expect(opened.store.counts().risks).toBe(4);
+    expect(opened.cursors.at(-1)!.next).toBe(4);
+  });
+
   it("goes on when a listener throws", async () => {
     await using opened = await openConsole(plant, {
       onRisk: () => {

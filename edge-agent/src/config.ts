@@ -1,13 +1,13 @@
-import { dirname, resolve } from "node:path";
+import { resolve } from "node:path";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { paramsId } from "@smile/he/params";
 import { type Environment, loadConfig } from "@smile/runtime/config";
+import { readJsonFile } from "@smile/runtime/json-file";
 import { DeploymentDocument, LeaseDocument, parseDocument } from "@smile/schemas/documents";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import { NAME } from "@smile/schemas/topics";
 import { z } from "zod";
 import { readEncryptionKey } from "./encryption-key.ts";
-import { readJson } from "./json-file.ts";
 import type { EdgeAgentConfig } from "./service.ts";
 
 const path = z.string().min(1);
@@ -75,7 +75,7 @@ export function readSettings(file: string, env: Environment): AgentSettings {
 export function agentConfig(settings: AgentSettings, folder: string): EdgeAgentConfig {
   const { plant, gateway, source, mqtt, lingerMs, commitMs, largestOpenEnds } = settings;
   const deploymentPath = resolve(folder, settings.deployment);
-  const deployment = parseDocument(DeploymentDocument, readJson(deploymentPath, "deployment"), deploymentPath);
+  const deployment = parseDocument(DeploymentDocument, readJsonFile(deploymentPath, "deployment"), deploymentPath);
   const use = {
     plant,
     gateway,
@@ -99,14 +99,9 @@ export function agentConfig(settings: AgentSettings, folder: string): EdgeAgentC
   };
 }
 
-/** The folder of a configuration file. */
-export function folderOf(file: string): string {
-  return dirname(resolve(file));
-}
-
 function readLease({ lease, gateway }: AgentSettings, folder: string): z.output<typeof LeaseDocument> {
   const where = typeof lease === "string" ? resolve(folder, lease) : "lease";
-  const document = typeof lease === "string" ? parseDocument(LeaseDocument, readJson(where, "lease"), where) : lease;
+  const document = typeof lease === "string" ? parseDocument(LeaseDocument, readJsonFile(where, "lease"), where) : lease;
   if (document.gateway !== gateway) {
     throw new PipelineError("CONFIG_INVALID", `${where}: gateway is ${document.gateway}, not ${gateway}`, { field: "lease.gateway" });
   }

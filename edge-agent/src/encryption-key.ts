@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import { statSync } from "node:fs";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { KeyMode } from "@smile/he/params";
+import { readJsonFile } from "@smile/runtime/json-file";
 import { PublicKeyDocument, parseDocument } from "@smile/schemas/documents";
 import { NAME } from "@smile/schemas/topics";
 import { z } from "zod";
-import { readJson } from "./json-file.ts";
 
 /** A gateway's own secret key, in symmetric mode. The file belongs to its user alone (mode 0600). */
 export const GatewayKeyDocument = z.strictObject({
@@ -35,7 +35,7 @@ export type KeyUse = {
  *   when others may read a secret key
  */
 export function readEncryptionKey(path: string, use: KeyUse): { keyId: string; bytes: Uint8Array } {
-  const json = readJson(path, "key");
+  const json = readJsonFile(path, "key");
   if (use.keyMode === "public") {
     const document = parseDocument(PublicKeyDocument, json, path);
     const bytes = Uint8Array.from(Buffer.from(document.publicKey, "base64"));

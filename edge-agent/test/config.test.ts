@@ -20,6 +20,5 @@ it("reads the README's example, and the environment goes before it", () => {
 
 it("names every wrong key", () => {
   const wrong = { ...JSON.parse(example), plant: "a/b", sourse: {}, mqtt: { url: "http://x" } };
-
   for (const key of ["plant", "mqtt.url", "sourse"]) expect(() => readSettings(written(JSON.stringify(wrong)), {})).toThrow(key);
 });

@@ -119,7 +119,7 @@ it("seals what waits longer than the linger, and refuses rows of machines withou
 });
 
 /** The files that `main.ts` needs, beside a telemetry file. */
-function installAgent(url: string): string {
+function installAgent(url: string, source: object = { kind: "file", path: "rows.ndjson" }): string {
   const folder = newFolder();
   const put = (name: string, value: unknown) => writeFileSync(join(folder, name), JSON.stringify(value));
   const params = paramsFromDocument(deployment.params);
@@ -160,7 +160,7 @@ function installAgent(url: string): string {
     key: "key.json",
     mqtt: { url, window: 2 },
     store: "edge.db",
-    source: { kind: "file", path: "rows.ndjson" },
+    source,
     lingerMs: 60_000,
   });
   return folder;
@@ -168,7 +168,7 @@ function installAgent(url: string): string {
 
 const runMain = (folder: string, ...more: string[]) => {
   const main = fileURLToPath(new URL("../src/main.ts", import.meta.url));
-  return spawn(process.execPath, [main, "--config", join(folder, "edge.json"), ...more], { stdio: ["ignore", "ignore", "pipe"] });
+  return spawn(process.execPath, [main, "--config", join(folder, "edge.json"), ...more], { stdio: ["pipe", "ignore", "pipe"] });
 };
 
 it("as a process, killed in mid-delivery and started again, has delivered every window once", async () => {
@@ -190,6 +190,24 @@ it("as a process, killed in mid-delivery and started again, has delivered every 
   expect(new Set([...ingress.frames.values()].map(({ epoch }) => epoch)).size).toBe(1);
   expect(log).toContain('"line":1');
   expect(log).not.toContain("broken");
+});
+
+it("stops on SIGTERM while standard input is silent, and takes up the same rows again without repeating a window", async () => {
+  await using ingress = new Ingress();
+  const folder = installAgent(await ingress.start(), { kind: "stdin", atEnd: "flush" });
+  const lines = rows.map((row) => `${JSON.stringify(row)}\n`);
+  const first = runMain(folder);
+  first.stderr.resume();
+  first.stdin.write(lines.slice(0, 150).join(""));
+  await ingress.atLeast(3);
+  first.kill("SIGTERM");
+  expect(await once(first, "exit")).toEqual([0, null]);
+
+  const second = runMain(folder);
+  second.stderr.resume();
+  second.stdin.end(lines.join(""));
+  expect(await once(second, "exit")).toEqual([0, null]);
+  expect(contentOf(ingress.frames.values())).toEqual(expectedContent(rows));
 });
 
 it("refuses a secret key that others may read, with exit code 78", async () => {

@@ -1,0 +1,70 @@
+import { createReadStream, openSync } from "node:fs";
+import { resolve } from "node:path";
+import { PipelineError } from "@smile/errors/pipeline-error";
+import type { Logger } from "@smile/runtime/logging";
+import type { ServiceCommand } from "@smile/runtime/service-command";
+import { type AgentSettings, agentConfig, readSettings } from "./config.ts";
+import { openMqttFrameSender } from "./mqtt-frame-sender.ts";
+import { ndjsonSource } from "./ndjson-source.ts";
+import { RowQueue } from "./row-queue.ts";
+import { type EdgeAgentConfig, startEdgeAgent } from "./service.ts";
+import type { RowSource } from "./source.ts";
+
+/** The first so many malformed lines are logged one by one, then every thousandth. */
+const loggedLines = 10;
+
+/** `smile edge-agent` */
+export const edgeAgentCommand: ServiceCommand = {
+  name: "edge-agent",
+  summary: "Reads rows of machines, lifts and encrypts their windows, and publishes the frames over MQTT.",
+  details: `                 plant; gateway; paths of deployment, lease and key; store: path of its database;
+                 mqtt {url, window 16, largestEnvelopeBytes 1048576};
+                 source {kind "stdin" | "file", path, atEnd "flush" | "seal" | "keep"};
+                 lingerMs 1000; commitMs 1000; largestOpenEnds 4; keyId; logLevel info
+  --drain        reads no rows: publishes what the store holds, open windows included, and ends;
+                 before the deployment changes`,
+  options: { drain: { type: "boolean" } },
+  async start({ configFile, folder, env, logger: loggerAt, values }) {
+    const settings = readSettings(configFile, env);
+    const logger = loggerAt(settings.logLevel);
+    const config = agentConfig(settings, folder);
+    const { plant, gateway, mqtt } = settings;
+    const openSender = async () =>
+      openMqttFrameSender({
+        url: mqtt.url,
+        plant,
+        gateway,
+        logger: logger.child({ part: "mqtt" }),
+        largestBytes: mqtt.largestEnvelopeBytes,
+      });
+    if (values.drain) return startEdgeAgent({ ...config, atEnd: "seal" }, { source: emptySource(), openSender }, logger);
+    return startEdgeAgent(config, { source: openSource(settings, config, folder, logger), openSender }, logger);
+  },
+};
+
+function openSource({ source }: AgentSettings, { deployment }: EdgeAgentConfig, folder: string, logger: Logger): RowSource {
+  const { sensors, regimes } = deployment.featureSet;
+  const input = source.kind === "stdin" ? process.stdin : openFile(resolve(folder, source.path));
+  let malformed = 0;
+  return ndjsonSource(input, {
+    required: [...sensors, ...(regimes?.settings ?? [])],
+    onMalformed: (line) => {
+      malformed++;
+      if (malformed <= loggedLines || malformed % 1000 === 0) logger.warn({ ...line, malformed }, "a line was refused");
+    },
+  });
+}
+
+function openFile(path: string): AsyncIterable<Uint8Array> {
+  try {
+    return createReadStream(path, { fd: openSync(path, "r") });
+  } catch (error) {
+    throw new PipelineError("FILE_MISSING", `source.path: ${path} cannot be read`, { path }, error);
+  }
+}
+
+function emptySource(): RowSource {
+  const queue = new RowQueue();
+  queue.end();
+  return queue;
+}

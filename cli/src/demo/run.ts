@@ -86,7 +86,11 @@ export async function run(options: RunOptions, listener: RunListener = {}): Prom
     const queues = new Map(pipeline.agents.flatMap(({ queue, machines }) => [...machines].map((machine) => [machine, queue] as const)));
     for (const rows of scenario.steps()) {
       const nextMs = performance.now() + scenario.paceMs;
-      for (const row of rows) await queues.get(row.machine)?.push(row);
+      for (const row of rows) {
+        const queue = queues.get(row.machine);
+        // Without a turn of the event loop where there is room, so that an agent finds the rows of one moment together.
+        if (queue?.offer(row) === false) await queue.push(row);
+      }
       steps += 1;
       if (scenario.paceMs > 0) await delay(Math.max(0, nextMs - performance.now()), undefined, { signal });
       signal.throwIfAborted();

@@ -5,7 +5,7 @@ import { readSettings } from "../src/config.ts";
 import { newFolder } from "./fixture.ts";
 
 const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
-const example = /```json\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
+const example = /```jsonl\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
 
 function written(text: string): string {
   const path = join(newFolder(), "edge.json");

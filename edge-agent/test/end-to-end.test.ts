@@ -197,7 +197,7 @@ it("stops on SIGTERM while standard input is silent, and takes up the same rows 
   const folder = installAgent(await ingress.start(), { kind: "stdin", atEnd: "flush" });
   const lines = rows.map((row) => `${JSON.stringify(row)}\n`);
   const first = runMain(folder);
-  first.stderr.pipe(process.stderr);
+  first.stderr.resume();
   first.stdin.write(lines.slice(0, 150).join(""));
   await ingress.atLeast(3);
   first.kill("SIGTERM");

@@ -28,6 +28,7 @@ export const ConsoleConfigSchema = z.strictObject({
     .prefault({}),
   resendMs: z.number().int().min(100).default(2000),
   retainRisks: z.number().int().min(1000).default(1_000_000),
+  logLevel: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
 });
 export type ConsoleConfig = z.output<typeof ConsoleConfigSchema>;
 
@@ -41,14 +42,10 @@ const envNames = {
   store: "SMILE_STORE",
 } as const;
 
-/**
- * @param file path of the configuration; without it everything has to come from the environment, and paths count from the current folder
- * @throws {PipelineError} CONFIG_INVALID, FILE_MISSING, FILE_DAMAGED
- */
-export function loadConsoleConfig(file: string | undefined, env: Environment): ConsoleConfig {
+/** @throws {PipelineError} CONFIG_INVALID, FILE_MISSING, FILE_DAMAGED */
+export function loadConsoleConfig(file: string, env: Environment): ConsoleConfig {
   const config = loadConfig({ schema: ConsoleConfigSchema, env, envNames, file });
-  const base = file === undefined ? process.cwd() : dirname(resolve(file));
-  const from = (each: string) => resolve(base, each);
+  const from = (each: string) => resolve(dirname(resolve(file)), each);
   return {
     ...config,
     deployment: from(config.deployment),

@@ -96,7 +96,7 @@ it("explains itself, and says which file or key is wrong without showing what it
   const [help, wrongFlag, missing] = await Promise.all([
     output(run(["--help"])),
     output(run(["--nonsense"])),
-    output(run(["-c", "/nowhere.json"])),
+    output(run(["--config", "/nowhere.json"])),
   ]);
   expect(help).toMatchObject({ code: 0, out: expect.stringContaining("--config") });
   expect(wrongFlag).toMatchObject({ code: 78, err: expect.stringContaining("--nonsense") });
@@ -110,7 +110,7 @@ it("explains itself, and says which file or key is wrong without showing what it
       keys: [{ gateway: null, paramsId: "x", keyId: secret, secretKey: secret }],
     }),
   );
-  const damaged = await output(run(["-c", config]));
+  const damaged = await output(run(["--config", config]));
   expect(damaged).toMatchObject({ code: 78, err: expect.stringContaining("keys.0.paramsId") });
   expect(damaged.err).not.toContain(secret);
 });

@@ -130,7 +130,7 @@ export function assess(request: PlanRequest, params: Params): Plan {
     featureCount,
     featureBits,
     lanes: laneCount(n, featureCount),
-    maxMerges: mergesOf(request),
+    maxMerges: mergesOf(request, n),
     modelPrivacy,
     floodBits,
     scoreBound,
@@ -140,7 +140,9 @@ export function assess(request: PlanRequest, params: Params): Plan {
 }
 
 const largestFeature = (bits: number) => 2 ** (bits - 1) - 1;
-const mergesOf = ({ keyMode, maxMerges }: PlanRequest) => (keyMode === "symmetric" ? 1 : maxMerges);
+/** Frames that merge have disjoint lanes, so there are never more of them than lanes. */
+const mergesOf = ({ keyMode, maxMerges, featureCount }: PlanRequest, n: number) =>
+  keyMode === "symmetric" ? 1 : Math.min(maxMerges, laneCount(n, featureCount));
 
 /** Largest |score| of any output over all features within their bits. */
 function worstScore({ heads, featureBits }: PlanRequest): number {
@@ -150,7 +152,7 @@ function worstScore({ heads, featureBits }: PlanRequest): number {
 
 /** Bound on one noise coefficient of a sanitised but not flooded reply, in units of the error. */
 function worstNoise(request: PlanRequest, n: number): number {
-  const products = request.heads.flatMap(({ weights }) => weights.map((w) => productBound(w, n, request.keyMode, mergesOf(request))));
+  const products = request.heads.flatMap(({ weights }) => weights.map((w) => productBound(w, n, request.keyMode, mergesOf(request, n))));
   return Math.max(...products) + sanitiserBound(n);
 }
 

@@ -48,7 +48,7 @@ export async function cmapssScenario(folder: string, set: CmapssSet, gateways: n
       return {
         featureSet,
         candidate: {
-          head: quantiseHead(head, steps, { bits: featureSet.quantise.bits, weightBits: 12 }),
+          head: quantiseHead(head, steps, { bits: featureSet.quantise.bits, weightBits: 11 }),
           card: {
             name: `remaining life, ${set}`,
             outputs: ["remaining life"],

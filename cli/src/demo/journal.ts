@@ -14,6 +14,7 @@ export class Journal {
   readonly #head: QuantisedHead;
   readonly #expected = new Map<string, KnownWindow>();
   readonly #seen = new Set<string>();
+  #news = Promise.withResolvers<void>();
   readonly risks: StoredRisk[] = [];
   windows = 0;
   duplicated = 0;
@@ -29,6 +30,11 @@ export class Journal {
   /** Windows without a risk yet; at the end of a run, those that are lost. */
   get outstanding(): number {
     return this.#expected.size;
+  }
+
+  /** Resolves once no more than `limit` windows wait for their risk. */
+  async atMost(limit: number): Promise<void> {
+    while (this.outstanding > limit) await this.#news.promise;
   }
 
   window(known: KnownWindow): void {
@@ -47,6 +53,8 @@ export class Journal {
     this.risks.push(risk);
     const known = this.#expected.get(id);
     this.#expected.delete(id);
+    this.#news.resolve();
+    this.#news = Promise.withResolvers();
     const score = known && integerScores(this.#head, known.window.features)[0];
     if (!known || known.window.machine !== risk.machine || known.window.endMs !== risk.frameTimeMs || score !== risk.score) {
       this.mismatches += 1;

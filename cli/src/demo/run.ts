@@ -39,6 +39,8 @@ export type Running = {
   steps(): number;
 };
 
+/** Windows that may be under way before the next step is streamed. */
+const OUTSTANDING_WINDOWS = 512;
 /** After the last row, no news from the pipeline for this long means that what is missing is lost. */
 const QUIET_MS = 15_000;
 
@@ -92,6 +94,8 @@ export async function run(options: RunOptions, listener: RunListener = {}): Prom
         if (queue?.offer(row) === false) await queue.push(row);
       }
       steps += 1;
+      // A replay is as fast as the whole way, not as the gateways' spools: so latencies mean something.
+      await Promise.race([journal.atMost(OUTSTANDING_WINDOWS), pipeline.failed]);
       if (scenario.paceMs > 0) await delay(Math.max(0, nextMs - performance.now()), undefined, { signal });
       signal.throwIfAborted();
     }

@@ -69,7 +69,8 @@ export async function runServiceCommand(command: ServiceCommand, argv: readonly 
       throw error;
     }
   };
-  return runService(start, {
+  // Awaited here: the signals are let go of when this function returns.
+  return await runService(start, {
     signal: signals.signal,
     get logger() {
       return logger;

@@ -20,9 +20,6 @@ export interface ScoreLink extends AsyncDisposable {
 }
 export type OpenScoreLink = (handlers: LinkHandlers) => ScoreLink;
 
-/** mqtt.js waits 250 ms before it reconnects, so looking this often sees every interruption. */
-const WATCH_MS = 50;
-
 /**
  * A link over MQTT. The session is a clean one: what a broker would replay of an old session could be mistaken for what the sender
  * sends after it has heard the cursor.
@@ -35,39 +32,12 @@ export function mqttScoreLink(options: { url: string; plant: string; clientId?: 
       clientId: options.clientId ?? `${plant}-console`,
       logger,
       subscribe: { filters: [scoresTopic(plant)], handle: (_, payload) => onDelivery(payload) },
+      onReady: onConnected,
     });
-    const stop = new AbortController();
-    let announced = false;
-    let asking = false;
-    const watch = () => {
-      if (!connection.connected) announced = false;
-      if (announced || asking) return;
-      asking = true;
-      connection
-        .ready(stop.signal)
-        .then(
-          () => {
-            announced = true;
-            onConnected();
-          },
-          (error: unknown) => {
-            if (!stop.signal.aborted) logger.error({ err: error }, "no scores can be received");
-          },
-        )
-        .finally(() => {
-          asking = false;
-        });
-    };
-    const timer = setInterval(watch, WATCH_MS);
-    watch();
     return {
       sendCursor: ({ next, partition, resume }) =>
         connection.publish(cursorTopic(plant), Buffer.from(JSON.stringify({ next, partition, resume }))),
-      [Symbol.asyncDispose]: async () => {
-        clearInterval(timer);
-        stop.abort();
-        await connection[Symbol.asyncDispose]();
-      },
+      [Symbol.asyncDispose]: () => connection[Symbol.asyncDispose](),
     };
   };
 }

@@ -8,9 +8,9 @@ import { trainingHistories } from "@smile/simulators/training-histories";
 import { codeVersion } from "../code-version.ts";
 import { type Scenario, spread } from "./scenario.ts";
 
-/** One row per machine and hour; a window of a day every four hours; alerts two days ahead. */
+/** One row per machine and hour; a window of a day every two hours; alerts two days ahead. */
 const STEP_MS = 3_600_000;
-const WINDOW = { lengthMs: 24 * STEP_MS, hopMs: 4 * STEP_MS, latenessMs: 0 };
+const WINDOW = { lengthMs: 24 * STEP_MS, hopMs: 2 * STEP_MS, latenessMs: 0 };
 const HORIZON_MS = 48 * STEP_MS;
 
 export type FleetScenarioOptions = {
@@ -49,7 +49,7 @@ export function fleetScenario({ seed, machines, gateways, steps, paceMs }: Fleet
         })),
         sensors: FLEET_SENSORS,
         window: WINDOW,
-        lift: { kind: "statistics", statistics: ["mean", "last", "slope", "deviation"], minimumRows: 12 },
+        lift: { kind: "statistics", statistics: ["mean", "last", "slope", "deviation"], minimumRows: 20 },
         fourierWidth: 32,
         bandwidths: [0.3],
         penalties: [3, 30],
@@ -61,7 +61,7 @@ export function fleetScenario({ seed, machines, gateways, steps, paceMs }: Fleet
       return {
         featureSet,
         candidate: {
-          head: quantiseHead(head, featureSteps, { bits: featureSet.quantise.bits, weightBits: 11 }),
+          head: quantiseHead(head, featureSteps, { bits: featureSet.quantise.bits, weightBits: 10 }),
           card: {
             name: "fails within 48 hours",
             outputs: ["failure"],

@@ -49,7 +49,7 @@ export function fleetScenario({ seed, machines, gateways, steps, paceMs }: Fleet
         })),
         sensors: FLEET_SENSORS,
         window: WINDOW,
-        lift: { kind: "statistics", statistics: ["mean", "last", "slope", "deviation"], minimumRows: 20 },
+        lift: { kind: "statistics", statistics: ["mean", "last", "slope", "deviation"], minimumRows: 23 },
         fourierWidth: 32,
         bandwidths: [0.3],
         penalties: [3, 30],

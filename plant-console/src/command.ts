@@ -6,8 +6,7 @@ import { alertJson, alertLine } from "./print.ts";
 /** `smile plant-console` */
 export const plantConsoleCommand: ServiceCommand = {
   name: "plant-console",
-  summary: `Receives the encrypted scores of one plant, decrypts them, stores risks and alerts, and prints one line per alert that is
-raised or cleared.`,
+  summary: "Receives the encrypted scores of one plant, decrypts them, stores risks and alerts, and prints a line per alert.",
   details: `                 plant; mqtt {url, clientId}; paths of deployment, keystore and store; leases: path or array;
                  batch {deliveries 64, waitMs 0}; resendMs 2000; retainRisks 1000000; logLevel info
                  The environment wins: SMILE_PLANT, SMILE_MQTT_URL, SMILE_MQTT_CLIENT_ID, SMILE_DEPLOYMENT,

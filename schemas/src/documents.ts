@@ -13,7 +13,8 @@ const names = z.array(z.string().min(1)).min(1);
 const numbers = z.array(z.number());
 
 const regimes = z.strictObject({
-  settings: names,
+  /** Empty where there is one regime only. */
+  settings: z.array(z.string().min(1)),
   scale: z.array(positive),
   centroids: z.array(numbers).min(1),
   mean: z.array(numbers).min(1),
@@ -29,10 +30,10 @@ const lift = z.discriminatedUnion("kind", [
   }),
   z.strictObject({
     kind: z.literal("degradation"),
-    averages: z.array(positive.max(1)).min(2),
+    averages: z.array(positive.max(1)).min(1),
     slopeRows: count,
     baselineRows: count,
-    warmupRows: count,
+    warmupRows: z.number().int().min(0),
   }),
 ]);
 

@@ -7,7 +7,9 @@ import type { CmapssSet } from "@smile/simulators/cmapss";
 import { Command } from "commander";
 import { cmapssScenario } from "./demo/cmapss-scenario.ts";
 import { fleetScenario } from "./demo/fleet-scenario.ts";
-import { run } from "./demo/run.ts";
+import type { Report } from "./demo/report.ts";
+import { type RunListener, run } from "./demo/run.ts";
+import type { Scenario } from "./demo/scenario.ts";
 import { liveScreen, plainScreen, summary } from "./demo/screen.ts";
 import { shared } from "./options.ts";
 
@@ -55,16 +57,20 @@ async function demo(options: DemoOptions, signal: AbortSignal): Promise<void> {
       : await cmapssScenario(resolve(options.replay), options.set, options.gateways);
   const folder = options.keep === undefined ? await mkdtemp(join(tmpdir(), "smile-demo-")) : await emptyFolder(resolve(options.keep));
   try {
-    const live = !json && process.stdout.isTTY === true;
-    using screen = live ? liveScreen(scenario, process.stdout) : plainScreen(scenario, process.stderr);
-    const logger = verbose ? createLogger({ service: "demo" }) : silentLogger();
-    const report = await run({ scenario, plant: "demo-plant", keyMode, modelPrivacy: privacy, maxMerges, folder, logger, signal }, screen);
-    screen[Symbol.dispose]();
+    const report = await show(scenario, !json && process.stdout.isTTY === true, (screen) => {
+      const logger = verbose ? createLogger({ service: "demo" }) : silentLogger();
+      return run({ scenario, plant: "demo-plant", keyMode, modelPrivacy: privacy, maxMerges, folder, logger, signal }, screen);
+    });
     process.stdout.write(json ? `${JSON.stringify(report)}\n` : `${summary(report)}\n`);
     if (report.lost + report.duplicated + report.mismatches > 0) process.exitCode = 1;
   } finally {
     if (options.keep === undefined) await rm(folder, { recursive: true, force: true });
   }
+}
+
+async function show(scenario: Scenario, live: boolean, watch: (screen: RunListener) => Promise<Report>): Promise<Report> {
+  using screen = live ? liveScreen(scenario, process.stdout) : plainScreen(scenario, process.stderr);
+  return await watch(screen);
 }
 
 async function emptyFolder(path: string): Promise<string> {

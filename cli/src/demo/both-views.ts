@@ -19,9 +19,9 @@ export async function bothViews(
 ): Promise<BothViews> {
   const { window, frameId, lane } = known;
   const frame = await findFrame(log, frameId.gateway, frameId.sequence);
-  const hex = Buffer.from(frame.ciphertext.subarray(0, 24))
+  const hex = Buffer.from(frame.ciphertext.subarray(0, 15))
     .toString("hex")
-    .replace(/(.{12})/g, "$1 ")
+    .replace(/(.{10})/g, "$1 ")
     .trim();
   return {
     operator: [
@@ -29,14 +29,14 @@ export async function bothViews(
       ["lane", `${lane} of block ${frame.block}`],
       ["window end", new Date(frame.frameTimeMs).toISOString()],
       ["machine", "unknown"],
-      ["ciphertext", `${frame.ciphertext.length} bytes for all lanes`],
+      ["ciphertext", `${frame.ciphertext.length} bytes, all lanes`],
       ["", `${hex} ...`],
-      ["score", "encrypted under the plant's key"],
+      ["score", "encrypted for the plant"],
     ],
     plant: [
       ["machine", window.machine],
       ["window end", new Date(window.endMs).toISOString()],
-      ["features", `${window.features.slice(0, 12).join(" ")} ... (${window.features.length})`],
+      ["features", `${window.features.slice(0, 8).join(" ")} ... (${window.features.length})`],
       ["integer score", String(risk.score)],
       [card.name, `${risk.risk.toPrecision(3)} (${card.unit})`],
     ],

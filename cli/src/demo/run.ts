@@ -29,6 +29,8 @@ export type RunListener = {
   readonly onStart?: (running: Running) => void;
   readonly onAlert?: (event: AlertEvent) => void;
   readonly onViews?: (views: BothViews) => void;
+  /** Everything is stored; the services still run. */
+  readonly onEnd?: () => void;
 };
 
 export type Running = {
@@ -82,6 +84,7 @@ export async function run(options: RunOptions, listener: RunListener = {}): Prom
   await Promise.race([stream(), pipeline.failed]);
   await quiescence(pipeline, journal, signal);
   const streamedMs = performance.now() - startedMs;
+  listener.onEnd?.();
   return reportOf({ scenario, pipeline, journal, alerts, plan: deployed.plan, trainedMs, streamedMs });
 
   async function stream(): Promise<void> {

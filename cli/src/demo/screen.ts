@@ -1,4 +1,4 @@
-import { stripVTControlCharacters, styleText } from "node:util";
+import { styleText } from "node:util";
 import type { AlertEvent } from "@smile/plant-console/store";
 import type { ModelCard } from "@smile/schemas/documents";
 import Table from "cli-table3";
@@ -26,7 +26,10 @@ export function liveScreen(scenario: Scenario, output: NodeJS.WriteStream): RunL
     const [card] = pipeline.deployment.cards as [ModelCard];
     const sent = pipeline.agents.reduce((sum, { agent }) => sum + agent.counters.publishedBytes, 0);
     const framed = pipeline.agents.reduce((sum, { agent }) => sum + agent.counters.framedWindows, 0);
-    const table = new Table({ head: ["machine most at risk", card.unit, "alert"], style: { head: ["bold"], border: ["gray"] } });
+    const table = new Table({
+      head: ["machine most at risk", card.unit, "alert"],
+      style: { head: ["bold"], border: ["gray"], compact: true },
+    });
     for (const { machine, risk, raised } of pipeline.store.mostAtRisk({
       headId: card.headId,
       direction: card.alert.direction,
@@ -59,11 +62,16 @@ export function liveScreen(scenario: Scenario, output: NodeJS.WriteStream): RunL
     },
     onViews: (views) => {
       draw.clear();
-      output.write(`${sideBySide(views)}\n`);
+      output.write(`${sideBySide(views, output.columns)}
+`);
+    },
+    onEnd: () => {
+      if (running !== undefined) draw(picture(running));
+      running = undefined;
+      clearInterval(timer);
     },
     [Symbol.dispose]: () => {
       clearInterval(timer);
-      if (running !== undefined) draw(picture(running));
       draw.done();
     },
   };
@@ -88,13 +96,26 @@ export function plainScreen(scenario: Scenario, output: NodeJS.WritableStream): 
   };
 }
 
-/** The report for a person. */
+/** The report for a person. Fields that only some scenarios have follow under their own names. */
 export function summary(report: Report): string {
-  const table = new Table({ style: { border: ["gray"] } });
-  const { windows, risks, lost, duplicated, mismatches, ...rest } = report;
-  table.push(["windows encrypted / risks decrypted", `${windows} / ${risks}`]);
-  table.push(["lost, duplicated, not equal to the plaintext head", `${lost}, ${duplicated}, ${mismatches}`]);
-  for (const [name, value] of Object.entries(rest)) table.push([name, String(value)]);
+  const { windows, risks, lost, duplicated, mismatches, alerts, failures, failuresDetected, falseAlarms, ...rest } = report;
+  const { firstRiskMs, p50Ms, p99Ms, bytesUpPerWindow, bytesDownPerScore, peakRssMb, frames, batches, lanesFilled, ...more } = rest;
+  const { trainingSeconds, streamingSeconds, windowsPerSecond, ...quality } = more;
+  const table = new Table({ style: { border: ["gray"], compact: true } });
+  table.push(
+    ["windows encrypted, risks decrypted", `${windows}, ${risks}`],
+    ["lost, duplicated, unlike the plaintext head", `${lost}, ${duplicated}, ${mismatches}`],
+    ["failures, foreseen by an open alert", `${failures}, ${failuresDetected}`],
+    ["alerts, of them false alarms", `${alerts}, ${falseAlarms}`],
+    ["window closed to risk stored, p50 and p99", `${p50Ms} ms, ${p99Ms} ms`],
+    ["first risk after the start, training included", `${(firstRiskMs / 1000).toFixed(1)} s`],
+    ["bytes up per window, down per score", `${bytesUpPerWindow}, ${bytesDownPerScore}`],
+    ["ciphertexts sent, scored after merging", `${frames}, ${batches}`],
+    ["lanes of a sent ciphertext that held a window", `${Math.round(100 * lanesFilled)} %`],
+    ["training, streaming", `${trainingSeconds} s, ${streamingSeconds} s (${windowsPerSecond} windows per second)`],
+    ["peak memory of all services together", `${peakRssMb} MB`],
+  );
+  for (const [name, value] of Object.entries(quality)) table.push([name, String(value)]);
   return table.toString();
 }
 
@@ -108,16 +129,22 @@ function alertLine({ kind, alert }: AlertEvent): string {
   return `${kind === "raised" ? styleText("red", "alert") : styleText("green", "clear")}  ${alert.machine} at ${new Date(atMs).toISOString()}`;
 }
 
-function sideBySide({ operator, plant }: BothViews): string {
-  const table = new Table({
-    head: ["what the operator sees of a window", "what the plant sees of it"],
-    style: { head: ["bold"], border: ["gray"] },
-  });
+/** Two columns that fit the terminal, or one under the other where it is narrow. */
+function sideBySide({ operator, plant }: BothViews, columns: number): string {
+  const titles = ["what the operator sees of a window", "what the plant sees of it"] as const;
+  const style = { head: ["bold"], border: ["gray"] };
+  if (columns < 110) {
+    const table = new Table({ style, colWidths: [Math.max(40, columns - 2)], wordWrap: true, wrapOnWordBoundary: false });
+    table.push([styleText("bold", titles[0])], [lines(operator)], [styleText("bold", titles[1])], [lines(plant)]);
+    return table.toString();
+  }
+  const width = Math.floor((Math.min(columns, 150) - 3) / 2);
+  const table = new Table({ head: [...titles], style, colWidths: [width, width], wordWrap: true, wrapOnWordBoundary: false });
   table.push([lines(operator), lines(plant)]);
   return table.toString();
 }
 
 function lines(view: View): string {
-  const width = Math.max(...view.map(([name]) => stripVTControlCharacters(name).length));
+  const width = Math.max(...view.map(([name]) => name.length));
   return view.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join("\n");
 }

@@ -39,8 +39,10 @@ export const catalogue = {
   BROKER_DOWN: { retriable: true, fix: "check the broker's address and that its listener answers" },
   BROKER_REFUSED: { retriable: false, fix: "check the client's id and credentials, and which topics the broker lets it use" },
   MESSAGE_TOO_LARGE: { retriable: false, fix: "send less per message, or raise the largest packet at both ends" },
-  WORKER_DIED: { retriable: true, fix: "nothing: the work is done again in a new worker; look for memory limits if it repeats" },
-  POOL_FULL: { retriable: true, fix: "wait: the workers are busy and the queue is at its bound" },
+  WORKER_DIED: {
+    retriable: false,
+    fix: "look at the batch on the dead-letter topic and at the memory limit of the workers: it ended several of them",
+  },
   STOPPED: { retriable: true, fix: "nothing: the service is stopping" },
   STORE_UNAVAILABLE: { retriable: true, fix: "check that the store's disk is writable and has room" },
 } as const satisfies Record<string, { retriable: boolean; fix: string }>;

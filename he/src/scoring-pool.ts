@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { PipelineError } from "@smile/errors/pipeline-error";
+import { LRUCache } from "lru-cache";
 import { Piscina } from "piscina";
 import { type Params, paramsId } from "./params.ts";
 import type { Sanitiser } from "./sanitise.ts";
@@ -42,7 +43,7 @@ export class ScoringPool implements AsyncDisposable {
   readonly #workers: Piscina<Task, Answer<unknown>>;
   readonly #maxJobs: number;
   readonly #sanitisersPerKey: number;
-  readonly #stocks = new Map<string, SanitiserStock>();
+  readonly #stocks = new LRUCache<string, SanitiserStock>({ max: STOCKED_KEYS });
   readonly #waiting: (() => void)[] = [];
   #jobs = 0;
   #closed = false;
@@ -117,12 +118,12 @@ export class ScoringPool implements AsyncDisposable {
 
   #stock(params: Params, { keyId, publicKey }: SanitisingKey): SanitiserStock {
     const id = `${paramsId(params)} ${keyId}`;
+    const kept = this.#stocks.get(id);
+    if (kept !== undefined) return kept;
     const make = (count: number) =>
       this.#run<Sanitiser[]>(async () => ({ task: { kind: "sanitise", params, publicKey, count }, moved: [] }));
-    const stock = this.#stocks.get(id) ?? new SanitiserStock(make, this.#sanitisersPerKey);
-    this.#stocks.delete(id);
+    const stock = new SanitiserStock(make, this.#sanitisersPerKey);
     this.#stocks.set(id, stock);
-    if (this.#stocks.size > STOCKED_KEYS) this.#stocks.delete(this.#stocks.keys().next().value!);
     return stock;
   }
 

@@ -1,4 +1,5 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
+import { LRUCache } from "lru-cache";
 import { move, transferableSymbol, valueSymbol } from "piscina";
 import type { Evaluator } from "./backend.ts";
 import { openEvaluator } from "./open.ts";
@@ -14,11 +15,15 @@ import type { Answer, SanitiseTask, ScoreTask, Task } from "./worker-protocol.ts
 
 /** Above this much WASM memory an evaluator is replaced: 16 MB is what an instance starts with. */
 const MEMORY_LIMIT_BYTES = 64 * 1024 * 1024;
-/** Prepared heads that are kept; the one unused for longest goes first. */
+/** Prepared heads that are kept. */
 const PREPARED_HEADS = 256;
 
-type Workbench = { readonly evaluator: Evaluator; readonly heads: Map<string, PreparedHead> };
-const workbenches = new Map<string, Workbench>();
+/** Sets of parameters that are kept ready. */
+const WORKBENCHES = 4;
+
+/** An evaluator and what was prepared for it; what leaves a cache gives its WASM memory back. */
+type Workbench = { readonly evaluator: Evaluator; readonly heads: LRUCache<string, PreparedHead> };
+const workbenches = new LRUCache<string, Workbench>({ max: WORKBENCHES, dispose: discard });
 
 export default async function work(task: Task): Promise<unknown> {
   try {
@@ -31,7 +36,6 @@ export default async function work(task: Task): Promise<unknown> {
 
 /** What threw may have left SEAL's memory in disorder: the next task starts with new instances. */
 function unexpected(error: unknown): PipelineError {
-  for (const bench of workbenches.values()) discard(bench);
   workbenches.clear();
   return new PipelineError("SCORING_FAILED", `the scoring worker met ${nameOf(error)}`);
 }
@@ -46,7 +50,7 @@ function nameOf(error: unknown): string {
 }
 
 function discard({ evaluator, heads }: Workbench): void {
-  for (const head of heads.values()) head[Symbol.dispose]();
+  heads.clear();
   evaluator[Symbol.dispose]();
 }
 
@@ -65,28 +69,19 @@ async function sanitise({ params, publicKey, count }: SanitiseTask) {
 
 async function workbenchFor(params: Params): Promise<Workbench> {
   const id = paramsId(params);
-  let bench = workbenches.get(id);
-  if (bench !== undefined && bench.evaluator.memoryBytes() > MEMORY_LIMIT_BYTES) {
-    workbenches.delete(id);
-    discard(bench);
-    bench = undefined;
-  }
-  if (bench === undefined) {
-    bench = { evaluator: await openEvaluator(params), heads: new Map() };
-    workbenches.set(id, bench);
-  }
+  const kept = workbenches.get(id);
+  if (kept !== undefined && kept.evaluator.memoryBytes() <= MEMORY_LIMIT_BYTES) return kept;
+  const evaluator = await openEvaluator(params);
+  const bench: Workbench = { evaluator, heads: new LRUCache({ max: PREPARED_HEADS, dispose: (head) => head[Symbol.dispose]() }) };
+  workbenches.set(id, bench);
   return bench;
 }
 
 function preparedHead({ evaluator, heads }: Workbench, head: ScoringHead): PreparedHead {
-  const prepared = heads.get(head.headId) ?? prepareHead(evaluator, head);
-  heads.delete(head.headId);
+  const kept = heads.get(head.headId);
+  if (kept !== undefined) return kept;
+  const prepared = prepareHead(evaluator, head);
   heads.set(head.headId, prepared);
-  if (heads.size > PREPARED_HEADS) {
-    const [oldest] = heads;
-    heads.delete(oldest![0]);
-    oldest![1][Symbol.dispose]();
-  }
   return prepared;
 }
 

@@ -48,7 +48,7 @@ async function outputOf(record: LogRecord, parts: ScorerParts): Promise<OutRecor
     return scores;
   } catch (error) {
     // A retriable error is about this service, not about the batch: it ends the service, and the batch is read again.
-    if (!isPipelineError(error) || (error.retriable && error.code !== "WORKER_DIED")) throw error;
+    if (!isPipelineError(error) || error.retriable) throw error;
     counters.refused[error.code] = (counters.refused[error.code] ?? 0) + 1;
     logger.error({ partition: record.partition, offset: record.offset, code: error.code, facts: error.facts }, "refused a batch");
     const letter = encodeDeadLetter(error, { plant: record.key, gateway: "" }, record.value, Date.now());

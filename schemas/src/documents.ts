@@ -52,18 +52,25 @@ export const FeatureSetDocument: z.ZodType<FeatureSet> = z.strictObject({
 });
 
 /** The integer head: private to the model service. Score k = sum of weights[k][f] * x[f] + bias[k]; times `scale` it is a real number. */
-export const HeadDocument = z.strictObject({
-  kind: z.literal("head"),
-  version: z.literal(1),
-  featureSetId: hash,
-  outputs: count,
-  /** [outputs][F] */
-  weights: z.array(z.array(z.number().int())).min(1),
-  bias: z.array(z.number().int()),
-  scale: positive,
-  /** Largest |score| over all features within their bits and all outputs. */
-  worstCase: z.number().min(0),
-});
+export const HeadDocument = z
+  .strictObject({
+    kind: z.literal("head"),
+    version: z.literal(1),
+    featureSetId: hash,
+    outputs: count,
+    /** [outputs][F] */
+    weights: z.array(z.array(z.number().int())).min(1),
+    bias: z.array(z.number().int()),
+    scale: positive,
+    /** Largest |score| over all features within their bits and all outputs. */
+    worstCase: z.number().min(0),
+  })
+  .superRefine(({ outputs, weights, bias }, context) => {
+    const refuse = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
+    if (weights.length !== outputs) refuse("weights", "must have one row per output");
+    if (bias.length !== outputs) refuse("bias", "must have one value per output");
+    if (weights.some((row) => row.length !== weights[0]!.length)) refuse("weights", "must have rows of one length");
+  });
 export type Head = z.infer<typeof HeadDocument>;
 
 /** What a plant needs to read a head's scores, and where they come from: public. */

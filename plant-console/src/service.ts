@@ -103,6 +103,7 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
     if (!storedSinceResend) cursorSender.offer({ ...progress.cursor, resume: true });
     storedSinceResend = false;
   }, resendMs);
+  logger.info({ plant, machines: laneMap.machines.length, cursor: progress.cursor }, "plant console started");
 
   return {
     done: failed.promise,

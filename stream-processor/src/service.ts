@@ -76,7 +76,7 @@ export async function startStreamProcessor(options: StreamProcessorOptions): Pro
       authorizePublish: ({ topic, payload }) => ingress.receive(topic, payload),
     }),
   );
-  logger.info({ frames: intake.url, scores: delivery.url, deployments: deployments.length }, "stream processor started");
+  logger.info({ framesUrl: intake.url, scoresUrl: delivery.url, deployments: deployments.length }, "stream processor started");
   const owned = opened.move();
   return {
     framesUrl: intake.url,

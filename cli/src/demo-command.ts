@@ -61,7 +61,7 @@ async function demo(options: DemoOptions, signal: AbortSignal): Promise<void> {
       const logger = verbose ? createLogger({ service: "demo" }) : silentLogger();
       return run({ scenario, plant: "demo-plant", keyMode, modelPrivacy: privacy, maxMerges, folder, logger, signal }, screen);
     });
-    process.stdout.write(json ? `${JSON.stringify(report)}\n` : `${summary(report)}\n`);
+    process.stdout.write(json ? `${JSON.stringify(report)}\n` : `${summary(report, process.stdout.isTTY === true)}\n`);
     if (report.lost + report.duplicated + report.mismatches > 0) process.exitCode = 1;
   } finally {
     if (options.keep === undefined) await rm(folder, { recursive: true, force: true });

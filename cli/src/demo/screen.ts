@@ -97,11 +97,11 @@ export function plainScreen(scenario: Scenario, output: NodeJS.WritableStream): 
 }
 
 /** The report for a person. Fields that only some scenarios have follow under their own names. */
-export function summary(report: Report): string {
+export function summary(report: Report, inColour: boolean): string {
   const { windows, risks, lost, duplicated, mismatches, alerts, failures, failuresDetected, falseAlarms, ...rest } = report;
   const { firstRiskMs, p50Ms, p99Ms, bytesUpPerWindow, bytesDownPerScore, peakRssMb, frames, batches, lanesFilled, ...more } = rest;
   const { trainingSeconds, streamingSeconds, windowsPerSecond, ...quality } = more;
-  const table = new Table({ style: { border: ["gray"], compact: true } });
+  const table = new Table({ style: { border: inColour ? ["gray"] : [], compact: true } });
   table.push(
     ["windows encrypted, risks decrypted", `${windows}, ${risks}`],
     ["lost, duplicated, unlike the plaintext head", `${lost}, ${duplicated}, ${mismatches}`],

@@ -37,6 +37,8 @@ for (const { name, summary } of services) program.command(name).description(summ
 
 try {
   await program.parseAsync();
+  // A pipe takes what its reader has room for: the rest must be on its way before the process may end.
+  await new Promise<void>((resolve) => process.stdout.write("", () => resolve()));
   process.exit();
 } catch (error) {
   if (signals.signal.aborted) process.exit(exitCodes.failed);

@@ -1,0 +1,184 @@
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { WindowStream } from "@smile/features/window-stream";
+import { integerScores } from "@smile/model-service/training/quantise-head";
+import { RiskStore } from "@smile/plant-console/store";
+import { DeploymentDocument, type Head, HeadDocument } from "@smile/schemas/documents";
+import { parseNdjsonRow } from "@smile/simulators/ndjson";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { temporaryFolder } from "./support/small-deployment.ts";
+import { ROOT, type SmileProcess, startShell } from "./support/smile-process.ts";
+
+/** The commands of examples/plant/README.md, by the name of their block. */
+const EXAMPLE = join(ROOT, "examples/plant");
+const blocks = new Map(
+  Array.from(readFileSync(join(EXAMPLE, "README.md"), "utf8").matchAll(/^```sh (\w+)\n(.*?)^```/gms), ([, name, text]) => [
+    name!,
+    text!.trim().replaceAll("npx smile", "smile").split("\n"),
+  ]),
+);
+
+const services = ["stream-processor", "model-service", "plant-console"] as const;
+type ServiceName = (typeof services)[number];
+/** What each service says once it takes work. */
+const STARTED = {
+  "stream-processor": /stream processor started/,
+  "model-service": /model service started/,
+  "plant-console": /console started/,
+};
+
+type Score = { readonly endMs: number; readonly score: number };
+
+/** A copy of the example in a folder of its own, on ports that are free. */
+class Plant implements AsyncDisposable {
+  readonly folder: string;
+  readonly #opened = new AsyncDisposableStack();
+  readonly #services = new Map<ServiceName, SmileProcess>();
+
+  constructor(template: string, ports: ReadonlyMap<number, number>) {
+    this.folder = this.#opened.use(temporaryFolder()).path;
+    cpSync(template, this.folder, { recursive: true });
+    for (const name of [...services, "edge-gateway-1", "edge-gateway-2"]) {
+      const path = join(this.folder, `${name}.json`);
+      const text = readFileSync(path, "utf8").replace(/\b188[34]\b/g, (port) => String(ports.get(Number(port))!));
+      writeFileSync(path, text);
+    }
+  }
+
+  async start(name: ServiceName): Promise<void> {
+    const command = blocks.get("services")!.find((line) => line.startsWith(`smile ${name} `))!;
+    const running = this.#opened.use(startShell(`exec ${command}`, { cwd: this.folder }));
+    this.#services.set(name, running);
+    await running.line(STARTED[name]);
+  }
+
+  stop(name: ServiceName, signal: NodeJS.Signals) {
+    return this.#services.get(name)!.stop(signal);
+  }
+
+  /** Lets the machines of both gateways run through their agents; they end by themselves. */
+  machines(steps: number, paceMs: number): SmileProcess[] {
+    return machineCommands(steps, paceMs).map((line) => this.#opened.use(startShell(line, { cwd: this.folder })));
+  }
+
+  /** Risks in the console's store. */
+  risks(): number {
+    using store = new RiskStore({ path: join(this.folder, "data/console.db"), plant: "north" });
+    return store.counts().risks;
+  }
+
+  /** Resolves once the console's store holds this many risks. */
+  async stored(risks: number): Promise<void> {
+    await vi.waitUntil(() => this.risks() >= risks, { timeout: 60_000, interval: 20 });
+  }
+
+  /** Every risk of the store by machine, in event time. */
+  scores(machines: Iterable<string>, headId: string): Map<string, Score[]> {
+    using store = new RiskStore({ path: join(this.folder, "data/console.db"), plant: "north" });
+    const scoresOf = (machine: string) =>
+      store
+        .risksOf(machine, { headId, limit: 100_000 })
+        .map(({ frameTimeMs, score }) => ({ endMs: frameTimeMs, score }))
+        .reverse();
+    return new Map([...machines].map((machine) => [machine, scoresOf(machine)]));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#opened.disposeAsync();
+  }
+}
+
+function machineCommands(steps: number, paceMs: number): string[] {
+  return blocks.get("machines")!.map((line) => line.replace(/--steps \d+ --pace \d+/, `--steps ${steps} --pace ${paceMs}`));
+}
+
+/** Ports that are free now, in the place of the example's. */
+async function freePorts(): Promise<ReadonlyMap<number, number>> {
+  const servers = [1883, 1884].map((port) => ({ port, server: createServer().listen(0, "127.0.0.1") }));
+  const ports = new Map<number, number>();
+  for (const { port, server } of servers) {
+    await new Promise<void>((resolve) => (server.listening ? resolve() : server.once("listening", resolve)));
+    ports.set(port, (server.address() as { port: number }).port);
+  }
+  await Promise.all(servers.map(({ server }) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+describe("examples/plant, as processes of their own", () => {
+  const template = temporaryFolder();
+  afterAll(() => template[Symbol.dispose]());
+  const read = (file: string): unknown => JSON.parse(readFileSync(join(template.path, file), "utf8"));
+  let head: Head;
+  let headId: string;
+
+  beforeAll(async () => {
+    cpSync(EXAMPLE, template.path, { recursive: true, filter: (path) => !/\/(data|keys|model)$/.test(path) });
+    await using prepared = startShell(blocks.get("prepare")!.join(" && "), { cwd: template.path });
+    const { code, stderr } = await prepared.ended;
+    expect(code, stderr).toBe(0);
+    head = HeadDocument.parse(read("model/head.json"));
+    headId = DeploymentDocument.parse(read("model/deployment.json")).cards[0]!.headId;
+  }, 60_000);
+
+  /** What the plant must end up with: the integer head on every window of every machine, computed without any service. */
+  async function expected(steps: number): Promise<Map<string, Score[]>> {
+    const { featureSet } = DeploymentDocument.parse(read("model/deployment.json"));
+    const simulations = machineCommands(steps, 0).map((line) => startShell(line.split(" | ")[0]!).ended);
+    const lines = (await Promise.all(simulations)).flatMap(({ stdout }) => stdout.trimEnd().split("\n"));
+    const windows = new WindowStream(featureSet);
+    const lifted = [...lines.flatMap((line, i) => windows.push(parseNdjsonRow(line, i + 1))), ...windows.flush()];
+    const scores = new Map<string, Score[]>();
+    for (const { machine, endMs, features } of lifted) {
+      const list = scores.get(machine) ?? [];
+      scores.set(machine, list);
+      list.push({ endMs, score: integerScores(head, features)[0]! });
+    }
+    return scores;
+  }
+
+  const total = (scores: Map<string, Score[]>) => [...scores.values()].reduce((sum, { length }) => sum + length, 0);
+
+  async function stopAll(plant: Plant): Promise<void> {
+    const ends = await Promise.all(
+      services.map(async (name) => {
+        const wantedMs = performance.now();
+        const { code, signal } = await plant.stop(name, "SIGTERM");
+        return { name, code, signal, inTime: performance.now() - wantedMs < 10_000 };
+      }),
+    );
+    expect(ends).toEqual(services.map((name) => ({ name, code: 0, signal: null, inTime: true })));
+  }
+
+  it("runs by the commands of its README: every window appears at the console once, with its score, and all stop on SIGTERM", async () => {
+    await using plant = new Plant(template.path, await freePorts());
+    const [wanted] = await Promise.all([expected(60), ...services.map((name) => plant.start(name))]);
+    const agents = plant.machines(60, 0);
+    const ends = await Promise.all(agents.map(({ ended }) => ended));
+    for (const { code, stderr } of ends) expect(code, stderr).toBe(0);
+    await plant.stored(total(wanted));
+    await stopAll(plant);
+    expect(wanted.size).toBe(8);
+    expect(plant.scores(wanted.keys(), headId)).toEqual(wanted);
+    expect(plant.risks()).toBe(total(wanted));
+  }, 90_000);
+
+  it("loses nothing and shows nothing twice when each service is killed in mid-stream and started again", async () => {
+    const STEPS = 300;
+    await using plant = new Plant(template.path, await freePorts());
+    const [wanted] = await Promise.all([expected(STEPS), ...services.map((name) => plant.start(name))]);
+    const agents = plant.machines(STEPS, 15);
+    for (const [i, name] of services.entries()) {
+      await plant.stored((0.1 + 0.2 * i) * total(wanted));
+      expect(await plant.stop(name, "SIGKILL")).toMatchObject({ signal: "SIGKILL" });
+      expect(plant.risks()).toBeLessThan(total(wanted)); // so it was in mid-stream
+      await plant.start(name);
+    }
+    const ends = await Promise.all(agents.map(({ ended }) => ended));
+    for (const { code, stderr } of ends) expect(code, stderr).toBe(0);
+    await plant.stored(total(wanted));
+    await stopAll(plant);
+    expect(plant.scores(wanted.keys(), headId)).toEqual(wanted);
+    expect(plant.risks()).toBe(total(wanted));
+  }, 120_000);
+});

@@ -9,7 +9,7 @@ import { openEncryptor } from "@smile/he/open";
 import { type KeyMode, type Params, paramsId, type Scheme } from "@smile/he/params";
 import { type Deployed, deploy } from "@smile/model-service/deploy";
 import type { ServedDeployment } from "@smile/model-service/served-heads";
-import { integerScores } from "@smile/model-service/training/quantise-head";
+import { integerScores, type QuantisedHead } from "@smile/model-service/training/quantise-head";
 import { documentId, type PublicKey } from "@smile/schemas/documents";
 import { type Frame, frameCodec } from "@smile/schemas/envelopes";
 import { paramsFromDocument } from "@smile/schemas/params-document";
@@ -29,8 +29,8 @@ export type SmallDeployment = Disposable & {
   readonly publicKey: PublicKey;
   /** Features of a window, by seed. */
   window(seed: number): Int32Array;
-  /** The integer score that the window must decrypt to. */
-  score(features: Int32Array): number;
+  /** The integer score that the window must decrypt to, by one of the heads. */
+  score(features: Int32Array, head?: number): number;
   frame(gateway: string, sequence: number, entries: readonly { lane: number; features: Int32Array }[]): Frame;
   encode(frame: Frame): Buffer;
 };
@@ -38,18 +38,14 @@ export type SmallDeployment = Disposable & {
 export async function smallDeployment({
   scheme = "identity",
   keyMode = "public",
+  headCount = 1,
 }: {
   scheme?: Scheme;
   keyMode?: KeyMode;
+  /** Heads on the one feature set, each with a card. */
+  headCount?: number;
 } = {}): Promise<SmallDeployment> {
-  const weights = randomIntegers(1, F, 1023);
-  const head = {
-    outputs: 1,
-    weights: [[...weights]],
-    bias: [4321],
-    scale: 0.001,
-    worstCase: weights.reduce((sum, w) => sum + Math.abs(w) * 127, 4321),
-  };
+  const heads = Array.from({ length: headCount }, (_, i) => randomHead(i + 1));
   const deployed = deploy({
     featureSet: {
       kind: "feature-set",
@@ -63,22 +59,20 @@ export async function smallDeployment({
       fourier: null,
       quantise: { bits: 8 },
     },
-    candidates: [
-      {
-        head,
-        card: {
-          name: "small",
-          outputs: ["risk"],
-          calibration: null,
-          link: "identity",
-          range: null,
-          unit: "score",
-          alert: { direction: "above", raise: 100, clear: 50 },
-          training: { data: "none", machines: 1, windows: 1, metrics: {} },
-          codeVersion: "test",
-        },
+    candidates: heads.map((head, i) => ({
+      head,
+      card: {
+        name: `small ${i}`,
+        outputs: ["risk"],
+        calibration: null,
+        link: "identity",
+        range: null,
+        unit: "score",
+        alert: { direction: "above", raise: 100, clear: 50 },
+        training: { data: "none", machines: 1, windows: 1, metrics: {} },
+        codeVersion: "test",
       },
-    ],
+    })),
     keyMode,
     maxMerges: 8,
     modelPrivacy: "compact",
@@ -105,7 +99,7 @@ export async function smallDeployment({
       publicKey: Buffer.from(keys.publicKey).toString("base64"),
     },
     window: (seed) => randomIntegers(seed, F, 127),
-    score: (features) => integerScores(head, features)[0]!,
+    score: (features, head = 0) => integerScores(heads[head]!, features)[0]!,
     frame(gateway, sequence, entries) {
       const ciphertext = encryptor.encrypt(packLanes(entries, params.n, F));
       return {
@@ -141,6 +135,17 @@ export async function smallDeployment({
 export function temporaryFolder(): Disposable & { readonly path: string } {
   const path = mkdtempSync(join(tmpdir(), "smile-test-"));
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+function randomHead(seed: number): QuantisedHead {
+  const weights = randomIntegers(seed, F, 1023);
+  return {
+    outputs: 1,
+    weights: [[...weights]],
+    bias: [4321],
+    scale: 0.001,
+    worstCase: weights.reduce((sum, w) => sum + Math.abs(w) * 127, 4321),
+  };
 }
 
 function randomIntegers(seed: number, count: number, largest: number): Int32Array {

@@ -1,0 +1,174 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { openTemporaryLog } from "@smile/runtime/embedded-log";
+import type { Log } from "@smile/runtime/log";
+import { silentLogger } from "@smile/runtime/logging";
+import { type Delivery, deliveryCodec } from "@smile/schemas/envelopes";
+import { LOG_TOPICS, scoresTopic } from "@smile/schemas/topics";
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { Egress } from "../src/egress.ts";
+
+/** Scores that egress sends a plant beyond its cursor. */
+const WINDOW = 256;
+const number = (value: Uint8Array) => Number(Buffer.from(value).toString());
+
+type Sent = { readonly topic: string; readonly offset: number; readonly score: number };
+
+/** Egress on a real log of one partition, and everything that it sent. */
+async function open() {
+  await using opened = new AsyncDisposableStack();
+  const log: Log = opened.use(await openTemporaryLog({ logger: silentLogger() }));
+  await log.ensureTopics([{ name: LOG_TOPICS.scores, partitions: 1 }]);
+  const sent: Sent[] = [];
+  const failures: unknown[] = [];
+  const listeners = new Set<(delivery: Delivery, topic: string) => void>();
+  const egress = opened.use(
+    new Egress(
+      log,
+      async (topic, payload) => {
+        const delivery = deliveryCodec.decode(payload);
+        sent.push({ topic, offset: delivery.offset, score: number(delivery.score) });
+        for (const listener of listeners) listener(delivery, topic);
+      },
+      (error) => failures.push(error),
+    ),
+  );
+  const owned = opened.move();
+  return {
+    log,
+    egress,
+    sent,
+    failures,
+    listeners,
+    /** Appends the scores `from` to `to`, each a number; offsets count them from 0. */
+    append: async (from: number, to: number, plantOf: (i: number) => string = () => "north") => {
+      const values = Array.from({ length: to - from }, (_, i) => from + i);
+      await log.append(values.map((i) => ({ topic: LOG_TOPICS.scores, key: plantOf(i), value: Buffer.from(String(i)) })));
+    },
+    /** Resolves once so many deliveries were sent. */
+    until: async (count: number) => {
+      while (sent.length < count) await nextTurn();
+    },
+    /** Lets egress go on as far as it will: several turns in which the log has everything to hand. */
+    settle: async () => {
+      for (let turn = 0; turn < 50; turn++) await nextTurn();
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+const offsets = (sent: readonly Sent[]) => sent.map(({ offset }) => offset);
+const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
+const cursor = (next: number | null, resume = false) => ({ next, partition: next === null ? null : 0, resume });
+
+it("sends nothing to a plant that never asked, and everything from the beginning to one that has stored nothing", async () => {
+  await using at = await open();
+  await at.append(0, 10);
+  await at.settle();
+  expect(at.sent).toEqual([]);
+  at.egress.cursor("north", cursor(null, true));
+  await at.until(10);
+  expect(at.sent).toEqual(range(0, 10).map((i) => ({ topic: scoresTopic("north"), offset: i, score: i })));
+});
+
+it("keeps no more than a window of scores on their way, and moves it on with the cursor", async () => {
+  await using at = await open();
+  await at.append(0, 2000);
+  at.egress.cursor("north", cursor(null, true));
+  await at.until(WINDOW);
+  await at.settle();
+  expect(offsets(at.sent)).toEqual(range(0, WINDOW));
+  at.egress.cursor("north", cursor(100));
+  await at.until(WINDOW + 100);
+  await at.settle();
+  expect(offsets(at.sent)).toEqual(range(0, WINDOW + 100));
+  // An old cursor that comes late opens nothing and repeats nothing.
+  at.egress.cursor("north", cursor(50));
+  await at.settle();
+  expect(at.sent).toHaveLength(WINDOW + 100);
+});
+
+it("goes back to the cursor when a plant resumes, and only then", async () => {
+  await using at = await open();
+  await at.append(0, 40);
+  at.egress.cursor("north", cursor(null, true));
+  await at.until(40);
+  at.egress.cursor("north", cursor(25));
+  await at.settle();
+  expect(at.sent).toHaveLength(40);
+  at.egress.cursor("north", cursor(25, true));
+  await at.until(55);
+  expect(offsets(at.sent.slice(40))).toEqual(range(25, 40));
+  await at.append(40, 45);
+  await at.until(60);
+  expect(offsets(at.sent.slice(55))).toEqual(range(40, 45));
+});
+
+it("gives a plant that was away for long everything since, in order", async () => {
+  await using at = await open();
+  await at.append(0, 3000);
+  at.listeners.add(({ offset }) => at.egress.cursor("north", cursor(offset + 1)));
+  at.egress.cursor("north", cursor(17, true));
+  await at.until(3000 - 17);
+  expect(offsets(at.sent)).toEqual(range(17, 3000));
+});
+
+it("gives two plants of one partition their own scores only, and a silent one holds up nobody", async () => {
+  await using at = await open();
+  await at.append(0, 2000, (i) => (i % 3 === 0 ? "south" : "north"));
+  at.listeners.add(({ offset }, topic) => {
+    if (topic === scoresTopic("south")) at.egress.cursor("south", cursor(offset + 1));
+  });
+  at.egress.cursor("north", cursor(null, true)); // and then says no more
+  at.egress.cursor("south", cursor(null, true));
+  const ownOf = (plant: string) => at.sent.filter(({ topic }) => topic === scoresTopic(plant)).map(({ score }) => score);
+  while (ownOf("south").length < 667 || ownOf("north").length < WINDOW) await nextTurn();
+  await at.settle();
+  expect(ownOf("south")).toEqual(range(0, 2000).filter((i) => i % 3 === 0));
+  const north = range(0, 2000).filter((i) => i % 3 !== 0);
+  expect(ownOf("north")).toEqual(north.slice(0, WINDOW));
+});
+
+it("tells when the log fails, once", async () => {
+  await using at = await open();
+  at.egress.cursor("north", cursor(null, true));
+  await at.log[Symbol.asyncDispose]();
+  while (at.failures.length === 0) await nextTurn();
+  expect(at.failures).toHaveLength(1);
+});
+
+it("brings every score to a plant that loses deliveries and connections at random, whatever is sent twice", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.constantFrom("keep", "keep", "keep", "lose", "reconnect"), { minLength: 1, maxLength: 400 }),
+      async (luck) => {
+        const TOTAL = 500;
+        await using at = await open();
+        // A console in small: stores what comes next, asks again for what it missed.
+        let next = 0;
+        let turn = 0;
+        const stored: number[] = [];
+        at.listeners.add(({ offset, score }) => {
+          const what = luck[turn++] ?? "keep";
+          if (what === "lose") return;
+          if (offset === next) {
+            stored.push(number(score));
+            next = offset + 1;
+          }
+          const resume = what === "reconnect" || offset > next || next === TOTAL;
+          at.egress.cursor("north", cursor(next, resume));
+        });
+        at.egress.cursor("north", cursor(null, true));
+        await at.append(0, TOTAL / 2);
+        await at.append(TOTAL / 2, TOTAL);
+        for (let idle = 0; next < TOTAL; idle++) {
+          // The console's own timer: what was lost last is asked for again.
+          if (idle % 200 === 199) at.egress.cursor("north", cursor(next, true));
+          await nextTurn();
+        }
+        expect(stored).toEqual(range(0, TOTAL));
+      },
+    ),
+    { seed: 7, numRuns: 25 },
+  );
+});

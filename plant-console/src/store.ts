@@ -1,5 +1,5 @@
-import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { PipelineError } from "@smile/errors/pipeline-error";
+import { SqliteFile } from "@smile/runtime/sqlite";
 import type { Cursor } from "./cursor.ts";
 import { type AlertRule, decide } from "./decide.ts";
 import type { Risk, RiskId } from "./score-reader.ts";
@@ -44,8 +44,8 @@ export type Stored = {
 
 export type StoreCounts = { readonly risks: number; readonly machines: number; readonly alerts: number; readonly openAlerts: number };
 
-/** Layout 1. Ids that repeat in every row are kept once in `names`. */
-const SCHEMA = `
+/** Ids that repeat in every row are kept once in `names`. */
+const TABLES = `
   CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
   CREATE TABLE risks (
     id INTEGER PRIMARY KEY,
@@ -70,7 +70,6 @@ const SCHEMA = `
   ) STRICT;
   CREATE INDEX open_alerts ON alerts (id) WHERE cleared_at_ms IS NULL;
   CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), plant TEXT NOT NULL, partition INTEGER, next INTEGER) STRICT;
-  PRAGMA user_version = 1;
 `;
 
 const ALERT_COLUMNS = `
@@ -84,10 +83,9 @@ const ALERT_COLUMNS = `
  * risk without its cursor, its alert, or the other way round. What `commit` returned from is on the disk.
  */
 export class RiskStore implements Disposable {
-  readonly #db: DatabaseSync;
+  readonly #db: SqliteFile;
   readonly #retainRisks: number;
   readonly #names = new Map<string, number>();
-  readonly #statements: ReturnType<typeof prepare>;
 
   /**
    * @param options.path of the file, made when it is not there; ":memory:" for a store that ends with the process
@@ -98,57 +96,33 @@ export class RiskStore implements Disposable {
   constructor(options: { path: string; plant: string; retainRisks?: number }) {
     const { path, plant } = options;
     this.#retainRisks = options.retainRisks ?? 1_000_000;
+    this.#db = new SqliteFile({ path, role: "store", unavailable: "STORE_UNAVAILABLE", tables: TABLES, version: 1, busyMs: 2000 });
     try {
-      this.#db = new DatabaseSync(path);
+      this.#db.run("INSERT OR IGNORE INTO cursor (one, plant, partition, next) VALUES (1, ?, NULL, NULL)", plant);
+      const { owner } = this.#db.first<{ owner: string }>("SELECT plant AS owner FROM cursor")!;
+      if (owner !== plant) throw new PipelineError("FILE_DAMAGED", `the store ${path} is not plant ${plant}'s`, { path, plant, owner });
     } catch (error) {
-      throw new PipelineError("STORE_UNAVAILABLE", `the store ${path} cannot be opened`, { path }, error);
-    }
-    try {
-      this.#db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 2000");
-      this.#create(path, plant);
-      this.#statements = prepare(this.#db);
-    } catch (error) {
-      this.#db.close();
-      if (error instanceof PipelineError) throw error;
-      throw new PipelineError("FILE_DAMAGED", `${path} is no store of risks`, { path }, error);
+      this.#db[Symbol.dispose]();
+      throw error;
     }
   }
 
   /** How far deliveries are stored. */
   get cursor(): Cursor {
-    return this.#statements.readCursor.get() as Cursor;
+    return this.#db.first<Cursor>("SELECT partition, next FROM cursor")!;
   }
 
   /**
    * Stores a batch in one transaction: new risks, the alerts that they raise or clear, and the cursor.
    * @param rules by head id
-   * @throws {PipelineError} STORE_UNAVAILABLE; then nothing of the batch is stored
+   * @throws {PipelineError} STORE_UNAVAILABLE or FILE_DAMAGED; then nothing of the batch is stored
    */
   commit(batch: { risks: readonly Risk[]; cursor: Cursor; storedAtMs: number }, rules: ReadonlyMap<string, AlertRule>): Stored {
-    const sql = this.#statements;
     try {
-      this.#db.exec("BEGIN IMMEDIATE");
-      const risks: StoredRisk[] = [];
-      const alerts: AlertEvent[] = [];
-      let late = 0;
-      for (const risk of batch.risks) {
-        if (!this.#insert(risk, batch.storedAtMs)) continue;
-        risks.push({ ...risk, storedAtMs: batch.storedAtMs });
-        const decided = this.#decide(risk, batch.storedAtMs, rules.get(risk.headId));
-        if (decided.late) late++;
-        if (decided.event) alerts.push(decided.event);
-      }
-      sql.writeCursor.run(batch.cursor.partition, batch.cursor.next);
-      if (risks.length > 0) {
-        sql.dropRisks.run(this.#retainRisks);
-        if (alerts.length > 0) sql.dropAlerts.run(this.#retainRisks);
-      }
-      this.#db.exec("COMMIT");
-      return { risks, duplicates: batch.risks.length - risks.length, late, alerts };
+      return this.#db.transaction(() => this.#store(batch, rules));
     } catch (error) {
-      this.#names.clear(); // ids given in this transaction may be gone again
-      if (this.#db.isOpen && this.#db.isTransaction) this.#db.exec("ROLLBACK");
-      throw new PipelineError("STORE_UNAVAILABLE", "a batch of risks cannot be stored", { risks: batch.risks.length }, error);
+      this.#names.clear(); // ids given in this transaction are gone again
+      throw error;
     }
   }
 
@@ -157,78 +131,89 @@ export class RiskStore implements Disposable {
    * @param query.direction of the head's alert: "above" puts the largest first, "below" the smallest
    */
   mostAtRisk(query: { headId: string; output?: number; direction: "above" | "below"; limit: number }): MachineRisk[] {
-    const rows = this.#db
-      .prepare(
-        `SELECT m.name AS machine, h.name AS headId, r.output, r.risk, r.frame_time_ms AS frameTimeMs, r.open_alert IS NOT NULL AS raised
-         FROM machine_risks r JOIN names m ON m.id = r.machine JOIN names h ON h.id = r.head
-         WHERE h.name = ? AND r.output = ? ORDER BY r.risk ${query.direction === "above" ? "DESC" : "ASC"}, m.name LIMIT ?`,
-      )
-      .all(query.headId, query.output ?? 0, query.limit);
-    return rows.map((row) => ({ ...row, raised: row.raised === 1 }) as MachineRisk);
+    const rows = this.#db.all<Omit<MachineRisk, "raised"> & { raised: number }>(
+      `SELECT m.name AS machine, h.name AS headId, r.output, r.risk, r.frame_time_ms AS frameTimeMs, r.open_alert IS NOT NULL AS raised
+       FROM machine_risks r JOIN names m ON m.id = r.machine JOIN names h ON h.id = r.head
+       WHERE h.name = ? AND r.output = ? ORDER BY r.risk ${query.direction === "above" ? "DESC" : "ASC"}, m.name LIMIT ?`,
+      query.headId,
+      query.output ?? 0,
+      query.limit,
+    );
+    return rows.map((row) => ({ ...row, raised: row.raised === 1 }));
   }
 
   /** Alerts that are raised and not cleared, oldest first. */
   openAlerts(): Alert[] {
-    return this.#db.prepare(`${ALERT_COLUMNS} WHERE a.cleared_at_ms IS NULL ORDER BY a.id`).all().map(toAlert);
+    return this.#db.all<AlertRow>(`${ALERT_COLUMNS} WHERE a.cleared_at_ms IS NULL ORDER BY a.id`).map(toAlert);
   }
 
   /** The newest alerts, open and cleared, newest first. */
   alerts(limit: number): Alert[] {
-    return this.#db.prepare(`${ALERT_COLUMNS} ORDER BY a.id DESC LIMIT ?`).all(limit).map(toAlert);
+    return this.#db.all<AlertRow>(`${ALERT_COLUMNS} ORDER BY a.id DESC LIMIT ?`, limit).map(toAlert);
   }
 
   /** The newest risks of a machine under one output of one head, by event time, newest first. */
   risksOf(machine: string, query: { headId: string; output?: number; limit: number }): StoredRisk[] {
-    const rows = this.#db
-      .prepare(
-        `SELECT g.name AS gateway, r.epoch, r.sequence, r.block, r.lane, h.name AS headId, r.output, m.name AS machine,
-           r.frame_time_ms AS frameTimeMs, r.closed_at_ms AS closedAtMs, r.stored_at_ms AS storedAtMs, r.score, r.risk
-         FROM risks r JOIN names m ON m.id = r.machine JOIN names h ON h.id = r.head JOIN names g ON g.id = r.gateway
-         WHERE m.name = ? AND h.name = ? AND r.output = ? ORDER BY r.frame_time_ms DESC, r.id DESC LIMIT ?`,
-      )
-      .all(machine, query.headId, query.output ?? 0, query.limit);
-    return rows.map((row) => ({ ...row }) as StoredRisk);
+    const rows = this.#db.all<StoredRisk>(
+      `SELECT g.name AS gateway, r.epoch, r.sequence, r.block, r.lane, h.name AS headId, r.output, m.name AS machine,
+         r.frame_time_ms AS frameTimeMs, r.closed_at_ms AS closedAtMs, r.stored_at_ms AS storedAtMs, r.score, r.risk
+       FROM risks r JOIN names m ON m.id = r.machine JOIN names h ON h.id = r.head JOIN names g ON g.id = r.gateway
+       WHERE m.name = ? AND h.name = ? AND r.output = ? ORDER BY r.frame_time_ms DESC, r.id DESC LIMIT ?`,
+      machine,
+      query.headId,
+      query.output ?? 0,
+      query.limit,
+    );
+    return rows.map((row) => ({ ...row }));
   }
 
   counts(): StoreCounts {
-    const row = this.#db
-      .prepare(
-        `SELECT (SELECT count(*) FROM risks) AS risks, (SELECT count(DISTINCT machine) FROM machine_risks) AS machines,
-           (SELECT count(*) FROM alerts) AS alerts, (SELECT count(*) FROM alerts WHERE cleared_at_ms IS NULL) AS openAlerts`,
-      )
-      .get();
-    return { ...row } as StoreCounts;
+    const row = this.#db.first<StoreCounts>(
+      `SELECT (SELECT count(*) FROM risks) AS risks, (SELECT count(DISTINCT machine) FROM machine_risks) AS machines,
+         (SELECT count(*) FROM alerts) AS alerts, (SELECT count(*) FROM alerts WHERE cleared_at_ms IS NULL) AS openAlerts`,
+    )!;
+    return { ...row };
   }
 
   [Symbol.dispose](): void {
-    if (this.#db.isOpen) this.#db.close();
+    this.#db[Symbol.dispose]();
   }
 
-  #create(path: string, plant: string): void {
-    const version = (this.#db.prepare("PRAGMA user_version").get() as { user_version: number }).user_version;
-    if (version === 0) {
-      this.#db.exec("BEGIN IMMEDIATE");
-      this.#db.exec(SCHEMA);
-      this.#db.prepare("INSERT INTO cursor (one, plant, partition, next) VALUES (1, ?, NULL, NULL)").run(plant);
-      this.#db.exec("COMMIT");
-      return;
+  #store(batch: Parameters<RiskStore["commit"]>[0], rules: ReadonlyMap<string, AlertRule>): Stored {
+    const risks: StoredRisk[] = [];
+    const alerts: AlertEvent[] = [];
+    let late = 0;
+    for (const risk of batch.risks) {
+      if (!this.#insert(risk, batch.storedAtMs)) continue;
+      risks.push({ ...risk, storedAtMs: batch.storedAtMs });
+      const decided = this.#decide(risk, batch.storedAtMs, rules.get(risk.headId));
+      if (decided.late) late++;
+      if (decided.event) alerts.push(decided.event);
     }
-    if (version !== 1) throw new PipelineError("FILE_DAMAGED", `the store ${path} has layout ${version}, this program knows 1`, { path });
-    const owner = this.#db.prepare("SELECT plant FROM cursor").get() as { plant: string } | undefined;
-    if (owner?.plant !== plant)
-      throw new PipelineError("FILE_DAMAGED", `the store ${path} is not plant ${plant}'s`, { path, plant, owner: owner?.plant ?? "none" });
+    this.#db.run("UPDATE cursor SET partition = ?, next = ?", batch.cursor.partition, batch.cursor.next);
+    if (risks.length > 0) this.#db.run("DELETE FROM risks WHERE id <= (SELECT max(id) FROM risks) - ?", this.#retainRisks);
+    if (alerts.length > 0) {
+      const closed = "DELETE FROM alerts WHERE cleared_at_ms IS NOT NULL AND id <= (SELECT max(id) FROM alerts) - ?";
+      this.#db.run(closed, this.#retainRisks);
+    }
+    return { risks, duplicates: batch.risks.length - risks.length, late, alerts };
   }
 
   #insert(risk: Risk, storedAtMs: number): boolean {
-    const values: SQLInputValue[] = [this.#name(risk.gateway), risk.epoch, risk.sequence, risk.block, risk.lane];
-    values.push(this.#name(risk.headId), risk.output, this.#name(risk.machine), risk.frameTimeMs, risk.closedAtMs, storedAtMs);
-    return this.#statements.insertRisk.run(...values, risk.score, risk.risk).changes === 1;
+    const id = [this.#name(risk.gateway), risk.epoch, risk.sequence, risk.block, risk.lane, this.#name(risk.headId), risk.output];
+    const times = [risk.frameTimeMs, risk.closedAtMs, storedAtMs];
+    const insert = `INSERT INTO risks (gateway, epoch, sequence, block, lane, head, output, machine,
+        frame_time_ms, closed_at_ms, stored_at_ms, score, risk) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      ON CONFLICT (gateway, epoch, sequence, block, lane, head, output) DO NOTHING`;
+    return this.#db.run(insert, ...id, this.#name(risk.machine), ...times, risk.score, risk.risk).changes === 1;
   }
 
   #decide(risk: Risk, storedAtMs: number, rule: AlertRule | undefined): { late: boolean; event: AlertEvent | null } {
-    const sql = this.#statements;
     const key = [this.#name(risk.machine), this.#name(risk.headId), risk.output];
-    const row = sql.readMachine.get(...key) as { newestMs: number; openAlert: number | null } | undefined;
+    const row = this.#db.first<{ newestMs: number; openAlert: number | null }>(
+      "SELECT frame_time_ms AS newestMs, open_alert AS openAlert FROM machine_risks WHERE machine = ? AND head = ? AND output = ?",
+      ...key,
+    );
     const state = row && { raised: row.openAlert !== null, newestMs: row.newestMs };
     const never: AlertRule = { direction: "above", raise: Number.POSITIVE_INFINITY, clear: Number.NEGATIVE_INFINITY };
     const decision = decide(state, risk.risk, risk.frameTimeMs, rule ?? never);
@@ -238,60 +223,36 @@ export class RiskStore implements Disposable {
     if (decision.event === "raised") {
       const { epoch, sequence, block, lane } = risk;
       const values = [...key, risk.frameTimeMs, risk.risk, storedAtMs, this.#name(risk.gateway), epoch, sequence, block, lane];
-      openAlert = Number(sql.raise.run(...values).lastInsertRowid);
+      const raise = `INSERT INTO alerts (machine, head, output, raised_at_ms, raised_risk, stored_at_ms, gateway, epoch, sequence, block, lane)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+      openAlert = this.#db.run(raise, ...values).lastId;
       event = { kind: "raised", alert: this.#alert(openAlert) };
     } else if (decision.event === "cleared") {
-      sql.clear.run(risk.frameTimeMs, risk.risk, openAlert);
+      this.#db.run("UPDATE alerts SET cleared_at_ms = ?, cleared_risk = ? WHERE id = ?", risk.frameTimeMs, risk.risk, openAlert);
       event = { kind: "cleared", alert: this.#alert(openAlert!) };
       openAlert = null;
     }
-    sql.writeMachine.run(...key, risk.risk, risk.frameTimeMs, openAlert);
+    const write = "INSERT OR REPLACE INTO machine_risks (machine, head, output, risk, frame_time_ms, open_alert) VALUES (?, ?, ?, ?, ?, ?)";
+    this.#db.run(write, ...key, risk.risk, risk.frameTimeMs, openAlert);
     return { late: false, event };
   }
 
   #alert(id: number): Alert {
-    return toAlert(this.#statements.readAlert.get(id)!);
+    return toAlert(this.#db.first<AlertRow>(`${ALERT_COLUMNS} WHERE a.id = ?`, id)!);
   }
 
   #name(name: string): number {
     const known = this.#names.get(name);
     if (known !== undefined) return known;
-    this.#statements.insertName.run(name);
-    const { id } = this.#statements.readName.get(name) as { id: number };
+    this.#db.run("INSERT OR IGNORE INTO names (name) VALUES (?)", name);
+    const { id } = this.#db.first<{ id: number }>("SELECT id FROM names WHERE name = ?", name)!;
     this.#names.set(name, id);
     return id;
   }
 }
 
-function prepare(db: DatabaseSync) {
-  return {
-    readCursor: db.prepare("SELECT partition, next FROM cursor"),
-    writeCursor: db.prepare("UPDATE cursor SET partition = ?, next = ?"),
-    insertName: db.prepare("INSERT OR IGNORE INTO names (name) VALUES (?)"),
-    readName: db.prepare("SELECT id FROM names WHERE name = ?"),
-    insertRisk: db.prepare(
-      `INSERT INTO risks (gateway, epoch, sequence, block, lane, head, output, machine,
-         frame_time_ms, closed_at_ms, stored_at_ms, score, risk) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-       ON CONFLICT (gateway, epoch, sequence, block, lane, head, output) DO NOTHING`,
-    ),
-    dropRisks: db.prepare("DELETE FROM risks WHERE id <= (SELECT max(id) FROM risks) - ?"),
-    dropAlerts: db.prepare("DELETE FROM alerts WHERE cleared_at_ms IS NOT NULL AND id <= (SELECT max(id) FROM alerts) - ?"),
-    readMachine: db.prepare(
-      "SELECT frame_time_ms AS newestMs, open_alert AS openAlert FROM machine_risks WHERE machine = ? AND head = ? AND output = ?",
-    ),
-    writeMachine: db.prepare(
-      "INSERT OR REPLACE INTO machine_risks (machine, head, output, risk, frame_time_ms, open_alert) VALUES (?, ?, ?, ?, ?, ?)",
-    ),
-    raise: db.prepare(
-      `INSERT INTO alerts (machine, head, output, raised_at_ms, raised_risk, stored_at_ms, gateway, epoch, sequence, block, lane)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    ),
-    clear: db.prepare("UPDATE alerts SET cleared_at_ms = ?, cleared_risk = ? WHERE id = ?"),
-    readAlert: db.prepare(`${ALERT_COLUMNS} WHERE a.id = ?`),
-  };
-}
+type AlertRow = Omit<Alert, "raisedBy"> & RiskId;
 
-function toAlert(row: Record<string, unknown>): Alert {
-  const { gateway, epoch, sequence, block, lane, ...alert } = row as Omit<Alert, "raisedBy"> & RiskId;
+function toAlert({ gateway, epoch, sequence, block, lane, ...alert }: AlertRow): Alert {
   return { ...alert, raisedBy: { gateway, epoch, sequence, block, lane, headId: alert.headId, output: alert.output } };
 }

@@ -157,8 +157,7 @@ export class EmbeddedLog implements Log {
         const positions = this.#write(batch);
         for (const [i, { resolve }] of batch.entries()) resolve(positions[i]!);
       } catch (error) {
-        const named = this.#store.named(error);
-        for (const { reject } of batch) reject(named);
+        for (const { reject } of batch) reject(error);
       }
     }
     this.#writing = undefined;
@@ -192,11 +191,7 @@ export class EmbeddedLog implements Log {
 
   #step<T>(work: () => T): T {
     if (this.#stopping.signal.aborted) throw new PipelineError("STOPPED", "the log is closed");
-    try {
-      return work();
-    } catch (error) {
-      throw this.#store.named(error);
-    }
+    return work();
   }
 }
 

@@ -165,11 +165,7 @@ export class EmbeddedMember implements GroupMember {
 
   #step<T>(work: () => T): T {
     this.#check();
-    try {
-      return work();
-    } catch (error) {
-      throw this.#setup.store.named(error);
-    }
+    return work();
   }
 }
 

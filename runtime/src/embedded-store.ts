@@ -1,4 +1,3 @@
-import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import {
   defaultRetentionMs,
@@ -10,6 +9,7 @@ import {
   type TopicSpec,
 } from "./log.ts";
 import { partitionOf } from "./partition.ts";
+import { SqliteFile } from "./sqlite.ts";
 
 /** A slot is one partition of one topic; its number is stored with each record instead of the topic's name. */
 export type Slot = { readonly slot: number; readonly topic: string; readonly partition: number };
@@ -24,100 +24,62 @@ export type Lease = {
 export type Commit = { readonly slot: number; readonly offset: number };
 
 const tables = `
-  CREATE TABLE IF NOT EXISTS topics (name TEXT PRIMARY KEY, partitions INTEGER NOT NULL, retention_ms INTEGER NOT NULL) STRICT;
-  CREATE TABLE IF NOT EXISTS slots (
+  CREATE TABLE topics (name TEXT PRIMARY KEY, partitions INTEGER NOT NULL, retention_ms INTEGER NOT NULL) STRICT;
+  CREATE TABLE slots (
     slot INTEGER PRIMARY KEY, topic TEXT NOT NULL, partition INTEGER NOT NULL, next_offset INTEGER NOT NULL DEFAULT 0,
     UNIQUE (topic, partition)) STRICT;
-  CREATE TABLE IF NOT EXISTS records (
+  CREATE TABLE records (
     slot INTEGER NOT NULL, offset INTEGER NOT NULL, timestamp_ms INTEGER NOT NULL, key TEXT NOT NULL, headers TEXT NOT NULL,
     value BLOB NOT NULL, PRIMARY KEY (slot, offset)) STRICT, WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS commits (
+  CREATE TABLE commits (
     group_name TEXT NOT NULL, slot INTEGER NOT NULL, offset INTEGER NOT NULL, PRIMARY KEY (group_name, slot)) STRICT, WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS leases (
+  CREATE TABLE leases (
     group_name TEXT PRIMARY KEY, holder TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL, thread INTEGER NOT NULL,
     expires_ms INTEGER NOT NULL) STRICT;
 `;
-const schemaVersion = 1;
-/** SQLite result codes: not a database, malformed. */
-const damageCodes = new Set([11, 26]);
 
 type RecordRow = { offset: number; timestamp_ms: number; key: string; headers: string; value: Uint8Array };
 
-/** The tables of the embedded log and every statement on them. Synchronous: one call is one step that nothing in this process interrupts. */
+/** The tables of the embedded log and every statement on them. Calls throw PipelineError LOG_UNAVAILABLE or FILE_DAMAGED naming the file. */
 export class EmbeddedStore implements Disposable {
-  readonly #path: string;
-  readonly #db: DatabaseSync;
-  readonly #statements = new Map<string, StatementSync>();
+  readonly #db: SqliteFile;
   readonly #slots = new Map<string, readonly Slot[]>();
 
   /** @param path file, made when missing; its folder must exist */
   constructor(path: string) {
-    this.#path = path;
-    let db: DatabaseSync | undefined;
-    try {
-      db = new DatabaseSync(path, { timeout: 5000 });
-      db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000;");
-      this.#db = db;
-      this.transaction(() => {
-        const { user_version } = this.#one<{ user_version: number }>("PRAGMA user_version");
-        if (user_version > schemaVersion) {
-          const facts = { path, version: user_version, known: schemaVersion };
-          throw new PipelineError("FILE_DAMAGED", `log file ${path} was written by a newer version (${user_version})`, facts);
-        }
-        db?.exec(tables);
-        db?.exec(`PRAGMA user_version = ${schemaVersion}`);
-      });
-    } catch (error) {
-      db?.close();
-      throw this.named(error);
-    }
+    const pragmas = "PRAGMA wal_autocheckpoint = 4000;";
+    this.#db = new SqliteFile({ path, role: "log file", unavailable: "LOG_UNAVAILABLE", tables, version: 1, busyMs: 5000, pragmas });
   }
 
   [Symbol.dispose](): void {
-    if (this.#db.isOpen) this.#db.close();
-  }
-
-  /** Turns an error of SQLite into one of the catalogue that names the file. */
-  named(error: unknown): PipelineError {
-    if (error instanceof PipelineError) return error;
-    const errcode = (error as { errcode?: number }).errcode ?? 0;
-    const code = damageCodes.has(errcode & 0xff) ? "FILE_DAMAGED" : "LOG_UNAVAILABLE";
-    return new PipelineError(code, `log file ${this.#path}: ${(error as Error).message}`, { path: this.#path, sqlite: errcode }, error);
+    this.#db[Symbol.dispose]();
   }
 
   /** Runs `work` in one durable transaction: all of it or nothing. */
   transaction<T>(work: () => T): T {
-    this.#db.exec("BEGIN IMMEDIATE");
-    try {
-      const result = work();
-      this.#db.exec("COMMIT");
-      return result;
-    } catch (error) {
-      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
-      throw error;
-    }
+    return this.#db.transaction(work);
   }
 
   /** A number that changes when another connection commits. */
   othersVersion(): number {
-    return this.#one<{ data_version: number }>("PRAGMA data_version").data_version;
+    return this.#db.first<{ data_version: number }>("PRAGMA data_version")!.data_version;
   }
 
   ensureTopic(topic: TopicSpec): void {
     const retention = topic.retentionMs ?? defaultRetentionMs;
-    this.#run(
+    this.#db.run(
       "INSERT INTO topics VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET retention_ms = ?3",
       topic.name,
       topic.partitions,
       retention,
     );
-    const { partitions } = this.#one<{ partitions: number }>("SELECT partitions FROM topics WHERE name = ?", topic.name);
+    const { partitions } = this.#db.first<{ partitions: number }>("SELECT partitions FROM topics WHERE name = ?", topic.name)!;
     if (partitions !== topic.partitions) {
       const facts = { topic: topic.name, partitions, wanted: topic.partitions };
       throw new PipelineError("CONFIG_INVALID", `topic ${topic.name} has ${partitions} partitions, not ${topic.partitions}`, facts);
     }
     for (let partition = 0; partition < partitions; partition++) {
-      this.#run("INSERT OR IGNORE INTO slots (topic, partition) VALUES (?, ?)", topic.name, partition);
+      this.#db.run("INSERT OR IGNORE INTO slots (topic, partition) VALUES (?, ?)", topic.name, partition);
     }
   }
 
@@ -125,7 +87,7 @@ export class EmbeddedStore implements Disposable {
   slotsOf(topic: string): readonly Slot[] {
     let slots = this.#slots.get(topic);
     if (slots === undefined) {
-      slots = this.#all<Slot>("SELECT slot, topic, partition FROM slots WHERE topic = ? ORDER BY partition", topic);
+      slots = this.#db.all<Slot>("SELECT slot, topic, partition FROM slots WHERE topic = ? ORDER BY partition", topic);
       if (slots.length === 0) throw new PipelineError("LOG_TOPIC_UNKNOWN", `topic ${topic} does not exist`, { topic });
       this.#slots.set(topic, slots);
     }
@@ -144,12 +106,12 @@ export class EmbeddedStore implements Disposable {
   insert(record: OutRecord, timestampMs: number): Position {
     const slots = this.slotsOf(record.topic);
     const { slot, partition } = slots[partitionOf(record.key, slots.length)]!;
-    const { offset } = this.#one<{ offset: number }>(
+    const { offset } = this.#db.first<{ offset: number }>(
       "UPDATE slots SET next_offset = next_offset + 1 WHERE slot = ? RETURNING next_offset - 1 AS offset",
       slot,
-    );
+    )!;
     const headers = JSON.stringify(record.headers ?? {});
-    this.#run("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", slot, offset, timestampMs, record.key, headers, record.value);
+    this.#db.run("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", slot, offset, timestampMs, record.key, headers, record.value);
     return { topic: record.topic, partition, offset };
   }
 
@@ -158,8 +120,7 @@ export class EmbeddedStore implements Disposable {
     const sql = "SELECT offset, timestamp_ms, key, headers, value FROM records WHERE slot = ? AND offset >= ? ORDER BY offset LIMIT ?";
     const found: LogRecord[] = [];
     let bytes = 0;
-    for (const each of this.#prepared(sql).iterate(slot, from, limits.maxRecords)) {
-      const row = each as RecordRow;
+    for (const row of this.#db.each<RecordRow>(sql, slot, from, limits.maxRecords)) {
       bytes += row.value.length;
       if (found.length > 0 && bytes > limits.maxBytes) break;
       const headers = JSON.parse(row.headers) as Record<string, string>;
@@ -172,40 +133,40 @@ export class EmbeddedStore implements Disposable {
   ends({ slot, partition }: Slot): PartitionEnds {
     const sql = `SELECT next_offset AS latest, coalesce((SELECT min(offset) FROM records WHERE slot = ?1), next_offset) AS earliest
                  FROM slots WHERE slot = ?1`;
-    const { earliest, latest } = this.#one<{ earliest: number; latest: number }>(sql, slot);
+    const { earliest, latest } = this.#db.first<{ earliest: number; latest: number }>(sql, slot)!;
     return { partition, earliest, latest };
   }
 
   lease(group: string): Lease | undefined {
-    return this.#all<Lease>("SELECT holder, host, pid, thread, expires_ms AS expiresMs FROM leases WHERE group_name = ?", group)[0];
+    return this.#db.first<Lease>("SELECT holder, host, pid, thread, expires_ms AS expiresMs FROM leases WHERE group_name = ?", group);
   }
 
   takeLease(group: string, lease: Lease): void {
     const { holder, host, pid, thread, expiresMs } = lease;
-    this.#run("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?)", group, holder, host, pid, thread, expiresMs);
+    this.#db.run("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?)", group, holder, host, pid, thread, expiresMs);
   }
 
   /** @returns false when somebody else holds the group by now */
   renewLease(group: string, holder: string, expiresMs: number): boolean {
-    return this.#run("UPDATE leases SET expires_ms = ? WHERE group_name = ? AND holder = ?", expiresMs, group, holder) > 0;
+    return this.#db.run("UPDATE leases SET expires_ms = ? WHERE group_name = ? AND holder = ?", expiresMs, group, holder).changes > 0;
   }
 
   dropLease(group: string, holder: string): void {
-    this.#run("DELETE FROM leases WHERE group_name = ? AND holder = ?", group, holder);
+    this.#db.run("DELETE FROM leases WHERE group_name = ? AND holder = ?", group, holder);
   }
 
   /** The group's commit in a slot; a group that is new there begins at the earliest record kept, and retention spares it from then on. */
   openCommit(group: string, slot: Slot): number {
-    this.#run("INSERT OR IGNORE INTO commits VALUES (?, ?, ?)", group, slot.slot, this.ends(slot).earliest);
+    this.#db.run("INSERT OR IGNORE INTO commits VALUES (?, ?, ?)", group, slot.slot, this.ends(slot).earliest);
     const sql = "SELECT offset FROM commits WHERE group_name = ? AND slot = ?";
-    return this.#one<{ offset: number }>(sql, group, slot.slot).offset;
+    return this.#db.first<{ offset: number }>(sql, group, slot.slot)!.offset;
   }
 
   /** Commits only while `holder` holds the group. @returns false when it does not */
   commit(group: string, holder: string, commits: readonly Commit[]): boolean {
     if (this.lease(group)?.holder !== holder) return false;
     for (const { slot, offset } of commits) {
-      this.#run("UPDATE commits SET offset = ? WHERE group_name = ? AND slot = ?", offset, group, slot);
+      this.#db.run("UPDATE commits SET offset = ? WHERE group_name = ? AND slot = ?", offset, group, slot);
     }
     return true;
   }
@@ -215,13 +176,13 @@ export class EmbeddedStore implements Disposable {
    * @returns true when more can be deleted
    */
   trim(nowMs: number, most: number): boolean {
-    const slots = this.#all<{ slot: number; retention_ms: number; next_offset: number }>(
+    const slots = this.#db.all<{ slot: number; retention_ms: number; next_offset: number }>(
       "SELECT slot, retention_ms, next_offset FROM slots JOIN topics ON topics.name = slots.topic",
     );
     let more = false;
     for (const { slot, retention_ms, next_offset } of slots) {
-      const { floor } = this.#one<{ floor: number | null }>("SELECT min(offset) AS floor FROM commits WHERE slot = ?", slot);
-      const old = this.#one<{ last: number | null; count: number }>(
+      const { floor } = this.#db.first<{ floor: number | null }>("SELECT min(offset) AS floor FROM commits WHERE slot = ?", slot)!;
+      const old = this.#db.first<{ last: number | null; count: number }>(
         `SELECT max(offset) AS last, count(*) AS count FROM (
            SELECT offset, timestamp_ms FROM records WHERE slot = ? AND offset < ? ORDER BY offset LIMIT ?)
          WHERE timestamp_ms < ?`,
@@ -229,39 +190,18 @@ export class EmbeddedStore implements Disposable {
         floor ?? next_offset,
         most,
         nowMs - retention_ms,
-      );
+      )!;
       if (old.last === null) continue;
       // A clock that was set back leaves younger timestamps between old ones; only an unbroken run of old ones goes.
-      const { young } = this.#one<{ young: number | null }>(
+      const { young } = this.#db.first<{ young: number | null }>(
         "SELECT min(offset) AS young FROM records WHERE slot = ? AND offset <= ? AND timestamp_ms >= ?",
         slot,
         old.last,
         nowMs - retention_ms,
-      );
-      this.#run("DELETE FROM records WHERE slot = ? AND offset < ?", slot, young ?? old.last + 1);
+      )!;
+      this.#db.run("DELETE FROM records WHERE slot = ? AND offset < ?", slot, young ?? old.last + 1);
       more ||= young === null && old.count === most;
     }
     return more;
-  }
-
-  #prepared(sql: string): StatementSync {
-    let statement = this.#statements.get(sql);
-    if (statement === undefined) {
-      statement = this.#db.prepare(sql);
-      this.#statements.set(sql, statement);
-    }
-    return statement;
-  }
-
-  #run(sql: string, ...values: (string | number | Uint8Array)[]): number {
-    return Number(this.#prepared(sql).run(...values).changes);
-  }
-
-  #all<Row>(sql: string, ...values: (string | number)[]): Row[] {
-    return this.#prepared(sql).all(...values) as Row[];
-  }
-
-  #one<Row>(sql: string, ...values: (string | number)[]): Row {
-    return this.#prepared(sql).get(...values) as Row;
   }
 }

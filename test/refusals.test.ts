@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import { openDecryptor } from "@smile/custody/decryptor";
 import { decodeLanes } from "@smile/he/lanes";
 import { residueBits } from "@smile/he/params";
 import { startModelService } from "@smile/model-service/service";
@@ -11,7 +10,7 @@ import { framesTopic, LOG_TOPICS } from "@smile/schemas/topics";
 import { startStreamProcessor } from "@smile/stream-processor/service";
 import { describe, expect, it } from "vitest";
 import { collect } from "./support/collect.ts";
-import { F, PLANT, smallDeployment } from "./support/small-deployment.ts";
+import { PLANT, smallDeployment } from "./support/small-deployment.ts";
 
 const hash = (digit: string) => digit.repeat(64);
 const loopback = { host: "127.0.0.1", port: 0 };
@@ -76,11 +75,10 @@ describe.each(["identity", "bgv"] as const)("hostile frames among good ones, sch
     const scores = await collect(log, LOG_TOPICS.scores, (records) => {
       return records.flatMap(({ value }) => scoreCodec.decode(value).parts).length >= good.length;
     });
-    using decryptor = await openDecryptor(small.params, small.keys.secretKey, F);
     const seen = scores.flatMap(({ value }) => {
       const score = scoreCodec.decode(value);
       const lanes = score.parts.flatMap((part) => decodeLanes(part.lanes, plan.lanes)).sort((a, b) => a - b);
-      const values = decryptor.decrypt(score.replies[0]!, lanes);
+      const values = small.decrypt(score.replies[0]!, lanes);
       return score.parts.map((part) => ({
         sequence: part.sequence,
         score: values[lanes.indexOf(decodeLanes(part.lanes, plan.lanes)[0]!)]!,

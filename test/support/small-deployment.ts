@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { openDecryptor } from "@smile/custody/decryptor";
 import { generateKeyPair, type KeyPair } from "@smile/custody/keys";
 import type { FrameEncryptor } from "@smile/he/backend";
 import { encodeLanes, packLanes } from "@smile/he/lanes";
@@ -33,6 +34,8 @@ export type SmallDeployment = Disposable & {
   score(features: Int32Array, head?: number): number;
   frame(gateway: string, sequence: number, entries: readonly { lane: number; features: Int32Array }[]): Frame;
   encode(frame: Frame): Buffer;
+  /** The integer scores of a reply, in the order of its lanes. */
+  decrypt(reply: Uint8Array, lanes: readonly number[]): number[];
 };
 
 export async function smallDeployment({
@@ -84,6 +87,7 @@ export async function smallDeployment({
     mode: keyMode,
     bytes: keyMode === "public" ? keys.publicKey : keys.secretKey,
   });
+  const decryptor = await openDecryptor(params, keys.secretKey, F);
   return {
     deployed,
     served: { deployment: deployed.deployment, heads: deployed.heads, modelPrivacy: "compact" },
@@ -127,7 +131,11 @@ export async function smallDeployment({
       };
     },
     encode: (frame) => frameCodec.encode(frame),
-    [Symbol.dispose]: () => encryptor[Symbol.dispose](),
+    decrypt: (reply, lanes) => decryptor.decrypt(reply, lanes),
+    [Symbol.dispose]: () => {
+      encryptor[Symbol.dispose]();
+      decryptor[Symbol.dispose]();
+    },
   };
 }
 

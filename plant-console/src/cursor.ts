@@ -1,38 +1,29 @@
-/** How far a plant has stored its scores: the first offset that it has not; null for everything from the beginning. */
-export type Cursor = { readonly partition: number | null; readonly next: number | null };
+import type { Delivery } from "@smile/schemas/envelopes";
 
 /**
- * A cursor and how far this connection can be trusted. Offsets have holes (a partition carries several plants), so a gap cannot be
- * told from a hole by counting. What can be trusted is the order in which the sender sends after it has heard the cursor:
- * - `synced: false` after connecting: what arrives may have been sent before the cursor was heard. It may be stored, but the cursor
- *   stays, until an offset arrives that is not above the one that the cursor asks for, or not above the one received before it: then the
- *   sender has gone back to the cursor, and what it sends from here on has nothing of this plant's left out.
- * - `synced: true`: everything is in order; a higher offset moves the cursor behind it, a lower one is a repetition.
+ * How far a plant has stored its scores: the first offset that it has not, in one partition of one topic; all null when it has stored
+ * none.
  */
-export type Progress = { readonly cursor: Cursor; readonly synced: boolean; readonly lastReceived: number | null };
+export type Cursor = { readonly topicId: string | null; readonly partition: number | null; readonly next: number | null };
 
-/** The progress at the start of a connection. */
-export function reconnected(cursor: Cursor): Progress {
-  return { cursor, synced: false, lastReceived: null };
-}
+type Claim = Pick<Delivery, "topicId" | "partition" | "from" | "offset">;
 
 /**
- * Take note of a delivery that has been dealt with: stored, or refused for good.
- * A delivery of another partition (the topic was laid out anew) starts from the beginning there: nothing is lost, repetitions are
- * recognised by their message ids.
+ * How a delivery stands to what is stored:
+ * - `next`: nothing of the plant's is missing between, so that the cursor may move behind it;
+ * - `stored`: it lies behind the cursor, and need not even be decrypted;
+ * - `ahead`: something before it is missing. It comes again once the sender has gone back to the cursor.
+ * A delivery says itself where what it continues begins, so nothing is assumed of the order in which deliveries arrive, of which were
+ * lost, or of when the sender heard a cursor. One of another topic or partition (the log was made anew, or laid out anew) continues
+ * the beginning: what has been stored before is recognised by its message ids.
  */
-export function advanceCursor(progress: Progress, { partition, offset }: { partition: number; offset: number }): Progress {
-  if (progress.cursor.partition !== partition && progress.cursor.partition !== null) {
-    return advanceCursor(reconnected({ partition, next: null }), { partition, offset });
-  }
-  const next = progress.cursor.next ?? 0;
-  const { lastReceived } = progress;
-  const synced = progress.synced || offset <= next || (lastReceived !== null && offset <= lastReceived);
-  const moves = synced && offset >= next;
-  return { cursor: { partition, next: moves ? offset + 1 : progress.cursor.next }, synced, lastReceived: offset };
+export function standingOf({ topicId, partition, from, offset }: Claim, cursor: Cursor): "next" | "stored" | "ahead" {
+  const next = cursor.topicId === topicId && cursor.partition === partition ? (cursor.next ?? 0) : 0;
+  if (offset < next) return "stored";
+  return from <= next ? "next" : "ahead";
 }
 
-/** Whether a delivery lies behind the cursor: stored before, so that it need not even be decrypted. */
-export function isStored({ cursor }: Progress, { partition, offset }: { partition: number; offset: number }): boolean {
-  return cursor.partition === partition && cursor.next !== null && offset < cursor.next;
+/** The cursor of a plant that has dealt with a delivery that was `next`: stored it, or refused it for good. */
+export function behind({ topicId, partition, offset }: Claim): Cursor {
+  return { topicId, partition, next: offset + 1 };
 }

@@ -3,7 +3,7 @@ import { openMqtt } from "@smile/runtime/mqtt-client";
 import { cursorTopic, scoresTopic } from "@smile/schemas/topics";
 import type { Cursor } from "./cursor.ts";
 
-/** A cursor as it is sent. `resume`: send everything from `next` on again; false only moves the sender's window on. */
+/** A cursor as it is sent. `resume`: what is on its way may be lost, send it again from `next` on; false only moves the sender's window on. */
 export type CursorMessage = Cursor & { readonly resume: boolean };
 
 export type LinkHandlers = {
@@ -20,10 +20,7 @@ export interface ScoreLink extends AsyncDisposable {
 }
 export type OpenScoreLink = (handlers: LinkHandlers) => ScoreLink;
 
-/**
- * A link over MQTT. The session is a clean one: what a broker would replay of an old session could be mistaken for what the sender
- * sends after it has heard the cursor.
- */
+/** A link over MQTT. The session is a clean one: what was on its way when a connection broke is asked for again, so nobody has to keep it. */
 export function mqttScoreLink(options: { url: string; plant: string; clientId?: string | undefined; logger: Logger }): OpenScoreLink {
   const { url, plant, logger } = options;
   return ({ onConnected, onDelivery }) => {
@@ -35,8 +32,7 @@ export function mqttScoreLink(options: { url: string; plant: string; clientId?: 
       onReady: onConnected,
     });
     return {
-      sendCursor: ({ next, partition, resume }) =>
-        connection.publish(cursorTopic(plant), Buffer.from(JSON.stringify({ next, partition, resume }))),
+      sendCursor: (cursor) => connection.publish(cursorTopic(plant), Buffer.from(JSON.stringify(cursor))),
       [Symbol.asyncDispose]: () => connection[Symbol.asyncDispose](),
     };
   };

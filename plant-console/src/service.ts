@@ -4,7 +4,7 @@ import type { Service } from "@smile/runtime/lifecycle";
 import type { Logger } from "@smile/runtime/logging";
 import type { Deployment, Lease } from "@smile/schemas/documents";
 import { type Delivery, deliveryCodec } from "@smile/schemas/envelopes";
-import { advanceCursor, isStored, type Progress, reconnected } from "./cursor.ts";
+import { behind, standingOf } from "./cursor.ts";
 import { CursorSender } from "./cursor-sender.ts";
 import { LaneMap } from "./lane-map.ts";
 import { LatencyFigure } from "./latency.ts";
@@ -41,7 +41,9 @@ export type ConsoleCounters = {
   readonly deliveries: number;
   /** Deliveries behind the cursor, which were stored before. */
   readonly repeatedDeliveries: number;
-  /** Payloads that are no delivery. */
+  /** Deliveries passed over because one before them is missing; they come again. */
+  readonly earlyDeliveries: number;
+  /** Payloads that are no delivery. The cursor stays before them: what was sent there may be one that a newer console can read. */
   readonly malformed: number;
   /** Deliveries refused for good, by code of the catalogue. */
   readonly refused: Readonly<Record<string, number>>;
@@ -81,6 +83,7 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
   const counts = {
     deliveries: 0,
     repeatedDeliveries: 0,
+    earlyDeliveries: 0,
     malformed: 0,
     unknownLanes: 0,
     risks: 0,
@@ -92,18 +95,19 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
   let queue: Delivery[] = [];
   let room = Promise.withResolvers<void>();
   let scheduled: NodeJS.Timeout | NodeJS.Immediate | null = null;
-  let progress: Progress = reconnected(store.cursor);
-  let askedToGoBack = false;
+  let cursor = store.cursor;
+  /** Since the cursor moved last. */
+  let askedToResume = false;
   let storedSinceResend = false;
   let stopping = false;
 
-  const link = options.openLink({ onConnected, onDelivery });
-  const cursorSender = new CursorSender((cursor) => link.sendCursor(cursor));
+  const link = options.openLink({ onConnected: askToResume, onDelivery });
+  const cursorSender = new CursorSender((message) => link.sendCursor(message));
   const resend = setInterval(() => {
-    if (!storedSinceResend) cursorSender.offer({ ...progress.cursor, resume: true });
+    if (!storedSinceResend) askToResume();
     storedSinceResend = false;
   }, resendMs);
-  logger.info({ plant, machines: laneMap.machines.length, cursor: progress.cursor }, "plant console started");
+  logger.info({ plant, machines: laneMap.machines.length, cursor }, "plant console started");
 
   return {
     done: failed.promise,
@@ -122,11 +126,9 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
     },
   };
 
-  function onConnected(): void {
-    flush(); // what came on the old connection is judged by its order
-    progress = reconnected(progress.cursor);
-    askedToGoBack = false;
-    cursorSender.offer({ ...progress.cursor, resume: true });
+  function askToResume(): void {
+    askedToResume = true;
+    cursorSender.offer({ ...cursor, resume: true });
   }
 
   async function onDelivery(payload: Uint8Array): Promise<void> {
@@ -178,35 +180,35 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
   }
 
   function storeBatch(batch: readonly Delivery[]): void {
-    let after = progress;
+    let after = cursor;
+    let early = 0;
     const risks: Risk[] = [];
     for (const delivery of batch) {
-      if (isStored(after, delivery)) counts.repeatedDeliveries++;
-      else risks.push(...readOrRefuse(delivery));
-      after = advanceCursor(after, delivery);
+      const standing = standingOf(delivery, after);
+      if (standing === "stored") counts.repeatedDeliveries++;
+      else if (standing === "ahead") early++;
+      else {
+        risks.push(...readOrRefuse(delivery));
+        after = behind(delivery);
+      }
     }
-    const moved = after.cursor.next !== progress.cursor.next || after.cursor.partition !== progress.cursor.partition;
-    if (risks.length > 0 || moved) {
+    if (after !== cursor) {
       const storedAtMs = now();
-      const stored = store.commit({ risks, cursor: after.cursor, storedAtMs }, rules);
+      const stored = store.commit({ risks, cursor: after, storedAtMs }, rules);
       counts.risks += stored.risks.length;
       counts.duplicates += stored.duplicates;
       counts.late += stored.late;
       for (const { kind } of stored.alerts) counts[kind]++;
       for (const risk of stored.risks) latency.record(storedAtMs - risk.closedAtMs);
-      if (moved) {
-        storedSinceResend = true;
-        cursorSender.offer({ ...after.cursor, resume: false });
-      }
+      cursor = after;
+      askedToResume = false;
+      storedSinceResend = true;
+      cursorSender.offer({ ...cursor, resume: false });
       tell(stored.risks, options.onRisk);
       tell(stored.alerts, options.onAlert);
     }
-    progress = after;
-    if (!after.synced && !askedToGoBack) {
-      // Sent before our cursor was heard, or the cursor points into a hole: hearing it once more, the sender goes back for us to see.
-      askedToGoBack = true;
-      cursorSender.offer({ ...after.cursor, resume: true });
-    }
+    counts.earlyDeliveries += early;
+    if (early > 0 && !askedToResume) askToResume();
   }
 
   function readOrRefuse(delivery: Delivery): readonly Risk[] {

@@ -69,7 +69,7 @@ const TABLES = `
     gateway INTEGER NOT NULL, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, block INTEGER NOT NULL, lane INTEGER NOT NULL
   ) STRICT;
   CREATE INDEX open_alerts ON alerts (id) WHERE cleared_at_ms IS NULL;
-  CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), plant TEXT NOT NULL, partition INTEGER, next INTEGER) STRICT;
+  CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), plant TEXT NOT NULL, topic_id TEXT, partition INTEGER, next INTEGER) STRICT;
 `;
 
 const ALERT_COLUMNS = `
@@ -98,7 +98,7 @@ export class RiskStore implements Disposable {
     this.#retainRisks = options.retainRisks ?? 1_000_000;
     this.#db = new SqliteFile({ path, role: "store", unavailable: "STORE_UNAVAILABLE", tables: TABLES, version: 1, busyMs: 2000 });
     try {
-      this.#db.run("INSERT OR IGNORE INTO cursor (one, plant, partition, next) VALUES (1, ?, NULL, NULL)", plant);
+      this.#db.run("INSERT OR IGNORE INTO cursor (one, plant) VALUES (1, ?)", plant);
       const { owner } = this.#db.first<{ owner: string }>("SELECT plant AS owner FROM cursor")!;
       if (owner !== plant) throw new PipelineError("FILE_DAMAGED", `the store ${path} is not plant ${plant}'s`, { path, plant, owner });
     } catch (error) {
@@ -109,7 +109,7 @@ export class RiskStore implements Disposable {
 
   /** How far deliveries are stored. */
   get cursor(): Cursor {
-    return this.#db.first<Cursor>("SELECT partition, next FROM cursor")!;
+    return this.#db.first<Cursor>("SELECT topic_id AS topicId, partition, next FROM cursor")!;
   }
 
   /**
@@ -190,7 +190,8 @@ export class RiskStore implements Disposable {
       if (decided.late) late++;
       if (decided.event) alerts.push(decided.event);
     }
-    this.#db.run("UPDATE cursor SET partition = ?, next = ?", batch.cursor.partition, batch.cursor.next);
+    const { topicId, partition, next } = batch.cursor;
+    this.#db.run("UPDATE cursor SET topic_id = ?, partition = ?, next = ?", topicId, partition, next);
     if (risks.length > 0) this.#db.run("DELETE FROM risks WHERE id <= (SELECT max(id) FROM risks) - ?", this.#retainRisks);
     if (alerts.length > 0) {
       const closed = "DELETE FROM alerts WHERE cleared_at_ms IS NOT NULL AND id <= (SELECT max(id) FROM alerts) - ?";

@@ -1,80 +1,64 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { advanceCursor, type Cursor, isStored, type Progress, reconnected } from "../src/cursor.ts";
+import { behind, type Cursor, standingOf } from "../src/cursor.ts";
 
-const partition = 0;
-const receive = (progress: Progress, offsets: readonly number[]) =>
-  offsets.reduce((before, offset) => advanceCursor(before, { partition, offset }), progress);
+const here = { topicId: "scores-1", partition: 0 };
+const none: Cursor = { topicId: null, partition: null, next: null };
+const at = (next: number): Cursor => ({ ...here, next });
+const delivery = (from: number, offset: number) => ({ ...here, from, offset });
 
-it("starts at the beginning and moves behind each delivery, over holes", () => {
-  const progress = receive(reconnected({ partition: null, next: null }), [0, 1, 4]);
-  expect(progress.cursor).toEqual({ partition: 0, next: 5 });
+it("takes what continues it, over offsets of other plants, and moves behind it", () => {
+  expect(standingOf(delivery(0, 4), none)).toBe("next");
+  expect(behind(delivery(0, 4))).toEqual(at(5));
+  expect(standingOf(delivery(5, 9), at(5))).toBe("next");
 });
 
-it("does not believe what was sent before the sender heard the cursor, until the sender goes back", () => {
-  const stale = receive(reconnected({ partition, next: 10 }), [20, 21]);
-  expect(stale).toMatchObject({ cursor: { next: 10 }, synced: false });
-  expect(receive(stale, [12]).cursor.next).toBe(13);
-  expect(receive(stale, [9, 12]).cursor.next).toBe(13);
+it("calls stored what lies behind it, wherever that delivery began", () => {
+  expect(standingOf(delivery(0, 4), at(5))).toBe("stored");
+  expect(standingOf(delivery(0, 5), at(5))).toBe("next");
 });
 
-it("starts from the beginning of another partition", () => {
-  const moved = advanceCursor(reconnected({ partition, next: 10 }), { partition: 1, offset: 7 });
-  expect(moved).toMatchObject({ cursor: { partition: 1, next: null }, synced: false });
+it("takes nothing that something is missing before", () => {
+  expect(standingOf(delivery(3, 4), none)).toBe("ahead");
+  expect(standingOf(delivery(6, 6), at(5))).toBe("ahead");
 });
 
-it("calls stored what lies behind the cursor, and nothing before the first delivery", () => {
-  expect(isStored(reconnected({ partition, next: 10 }), { partition, offset: 9 })).toBe(true);
-  expect(isStored(reconnected({ partition, next: 10 }), { partition, offset: 10 })).toBe(false);
-  expect(isStored(reconnected({ partition, next: 10 }), { partition: 1, offset: 9 })).toBe(false);
-  expect(isStored(reconnected({ partition: null, next: null }), { partition, offset: 0 })).toBe(false);
+it("begins anew in another topic or partition, however far it was in the one before", () => {
+  for (const elsewhere of [{ topicId: "scores-2" }, { partition: 1 }]) {
+    expect(standingOf({ ...delivery(0, 2), ...elsewhere }, at(5))).toBe("next");
+    expect(standingOf({ ...delivery(4, 4), ...elsewhere }, at(5))).toBe("ahead");
+  }
 });
 
-/**
- * A sender that goes on sending into a connection that is gone, hears cursors late, and a receiver that loses what was not stored.
- * Each step of the schedule: how many are sent, whether the connection breaks, after how many sendings the cursor is heard.
- */
-it("never moves over a score that it has not seen, whatever breaks and however late the sender hears", () => {
-  const schedule = fc.array(
-    fc.record({ send: fc.integer({ min: 0, max: 6 }), lost: fc.integer({ min: 0, max: 4 }), staleFirst: fc.integer({ min: 0, max: 4 }) }),
-    { minLength: 1, maxLength: 12 },
-  );
-  const offsets = fc
-    .uniqueArray(fc.integer({ min: 0, max: 60 }), { minLength: 1, maxLength: 30 })
-    .map((list) => list.sort((a, b) => a - b));
+it("never moves over a score that it has not seen, whatever is lost, repeated or out of order, and whenever the sender goes back", () => {
+  const own = fc.uniqueArray(fc.integer({ min: 0, max: 60 }), { minLength: 1, maxLength: 30 }).map((list) => list.sort((a, b) => a - b));
+  /** Per delivery: whether it arrives, and how many places the sender then goes back, without being asked. */
+  const luck = fc.array(fc.record({ arrives: fc.boolean(), back: fc.integer({ min: 0, max: 3 }), late: fc.boolean() }), { maxLength: 200 });
   fc.assert(
-    fc.property(offsets, schedule, (log, steps) => {
-      let at = 0; // index into the log of what the sender sends next
-      let cursor: Cursor = { partition: null, next: null };
+    fc.property(own, luck, (offsets, schedule) => {
+      const after = (index: number) => (index === 0 ? 0 : offsets[index - 1]! + 1);
       const seen = new Set<number>();
-      for (const { send, lost, staleFirst } of steps) {
-        at = Math.min(log.length, at + lost); // sent into nothing while the connection was gone
-        let progress = reconnected(cursor);
-        const arrive = (count: number) => {
-          for (let i = 0; i < count && at < log.length; i++) {
-            const offset = log[at++]!;
-            seen.add(offset);
-            progress = advanceCursor(progress, { partition, offset });
-          }
-        };
-        const hear = () => {
-          at = log.findIndex((offset) => offset >= (progress.cursor.next ?? 0));
-          if (at < 0) at = log.length;
-        };
-        arrive(staleFirst);
-        hear();
-        arrive(1);
-        if (!progress.synced) hear(); // the receiver asks once more when it cannot tell
-        arrive(send);
-        cursor = progress.cursor;
-        const behind = log.filter((offset) => offset < (cursor.next ?? 0));
-        expect(behind.every((offset) => seen.has(offset))).toBe(true);
+      let cursor = none;
+      const arrive = (index: number) => {
+        const claim = delivery(after(index), offsets[index]!);
+        if (standingOf(claim, cursor) !== "next") return;
+        seen.add(claim.offset);
+        cursor = behind(claim);
+        expect(offsets.filter((offset) => offset < cursor.next!).every((offset) => seen.has(offset))).toBe(true);
+      };
+      const held: number[] = [];
+      let index = 0;
+      for (const { arrives, back, late } of schedule) {
+        if (late) held.push(index);
+        else if (arrives) arrive(index);
+        index = Math.max(0, Math.min(offsets.length - 1, index + 1 - back));
+        if (held.length > 2) arrive(held.shift()!);
       }
-      let progress = reconnected(cursor);
-      for (let round = 0; round < 2; round++) {
-        for (const offset of log.filter((each) => each >= (cursor.next ?? 0))) progress = advanceCursor(progress, { partition, offset });
-      }
-      expect(progress.cursor.next ?? 0).toBe(log.at(-1)! + 1);
+      // The sender goes back to the cursor once more, and nothing is lost from then on.
+      offsets.forEach((_, i) => {
+        arrive(i);
+      });
+      expect(cursor).toEqual(at(offsets.at(-1)! + 1));
     }),
     { seed: 34, numRuns: 500 },
   );

@@ -96,3 +96,20 @@ it("goes on at its stored cursor after a stop", async () => {
   expect(found(second.risks)).toEqual(expected(range(5, 8)));
   expect(second.console.counters()).toMatchObject({ duplicates: 0 });
 });
+
+it("begins anew with a log that was made anew, and stores once what that holds of before", async () => {
+  using store = new RiskStore({ path: ":memory:", plant: PLANT });
+  {
+    await using egress = await startFixtureEgress();
+    await using first = await connect(egress, store);
+    await egress.append(range(0, 5).map(score));
+    await egress.storedUpTo(5);
+    expect(first.risks).toHaveLength(15);
+  }
+  await using egress = await startFixtureEgress();
+  await egress.append(range(3, 12).map(score));
+  await using second = await connect(egress, store);
+  await egress.storedUpTo(9);
+  expect(found(second.risks)).toEqual(expected(range(5, 12)));
+  expect(second.console.counters()).toMatchObject({ duplicates: 6, refused: {} });
+});

@@ -50,8 +50,8 @@ async function openConsole(plant: FixturePlant, more: Partial<PlantConsoleOption
   let offset = 0;
   const deliver = async (...scores: Uint8Array[]) => {
     for (const score of scores) {
-      const delivery = { partition: 0, offset: offset++, score: Buffer.from(score) };
-      await handlers!.onDelivery(deliveryCodec.encode(delivery));
+      const at = offset++;
+      await handlers!.onDelivery(deliveryCodec.encode({ topicId: "scores", partition: 0, from: at, offset: at, score }));
     }
     await new Promise((resolve) => setImmediate(resolve));
   };
@@ -94,9 +94,9 @@ describe("with one key for the plant", () => {
     await opened.deliver(plant.score(0, [frame("g1", 1, ["m0"])]));
     await opened.deliver(plant.score(0, [frame("g1", 2, ["m0"])]), plant.score(0, [frame("g1", 3, ["m0"])]));
     expect(opened.cursors).toEqual([
-      { next: null, partition: null, resume: true },
-      { next: 1, partition: 0, resume: false },
-      { next: 3, partition: 0, resume: false },
+      { topicId: null, partition: null, next: null, resume: true },
+      { topicId: "scores", partition: 0, next: 1, resume: false },
+      { topicId: "scores", partition: 0, next: 3, resume: false },
     ]);
   });
 
@@ -104,10 +104,31 @@ describe("with one key for the plant", () => {
     await using opened = await openConsole(plant);
     const first = frame("g1", 1, ["m0", "m1"]);
     await opened.deliver(plant.score(0, [first]), plant.score(0, [frame("g2", 1, ["m3"]), first]));
-    await opened.handlers.onDelivery(deliveryCodec.encode({ partition: 0, offset: 0, score: Buffer.from(plant.score(0, [first])) }));
+    const again = { topicId: "scores", partition: 0, from: 0, offset: 0, score: plant.score(0, [first]) };
+    await opened.handlers.onDelivery(deliveryCodec.encode(again));
     await new Promise((resolve) => setImmediate(resolve));
     expect(opened.service.counters()).toMatchObject({ risks: 3, duplicates: 2, repeatedDeliveries: 1 });
     expect(opened.store.counts().risks).toBe(3);
+  });
+
+  it("stores nothing that something is missing before, asks for it once, and goes on when it comes", async () => {
+    await using opened = await openConsole(plant);
+    const [first, second, third] = [1, 2, 3].map((sequence) => plant.score(0, [frame("g1", sequence, ["m0"])]));
+    const deliver = (offset: number, score: Uint8Array) =>
+      opened.handlers.onDelivery(deliveryCodec.encode({ topicId: "scores", partition: 0, from: offset, offset, score }));
+    await opened.deliver(first!);
+    await deliver(2, third!);
+    await new Promise((resolve) => setImmediate(resolve));
+    await deliver(2, third!);
+    await new Promise((resolve) => setImmediate(resolve));
+    const asked = { topicId: "scores", partition: 0, next: 1, resume: true };
+    expect(opened.cursors.slice(2)).toEqual([asked]);
+    expect(opened.service.counters()).toMatchObject({ risks: 1, earlyDeliveries: 2 });
+    await deliver(1, second!);
+    await deliver(2, third!);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(opened.service.counters()).toMatchObject({ risks: 3, duplicates: 0 });
+    expect(opened.cursors.at(-1)).toEqual({ ...asked, next: 3, resume: false });
   });
 
   it("keeps a late window out of the alerts and counts it", async () => {
@@ -150,7 +171,7 @@ describe("with one key for the plant", () => {
     const good = [1, 2].map((sequence) => plant.score(0, [frame("g1", sequence, ["m0"])]));
     await opened.deliver(good[0]!, plant.score(0, [frame("g1", 9, ["m0"])], change), good[1]!);
     expect(opened.service.counters()).toMatchObject({ risks: 2, refused: { SCORE_MISMATCH: 1 } });
-    expect(opened.store.cursor).toEqual({ partition: 0, next: 3 });
+    expect(opened.store.cursor).toEqual({ topicId: "scores", partition: 0, next: 3 });
   });
 
   it("refuses lanes that overlap or do not exist, replies that are no replies, and bytes that are no score", async () => {
@@ -187,7 +208,7 @@ describe("with one key for the plant", () => {
     expect(opened.store.counts().risks).toBe(0);
     await opened.deliver(...scores.slice(2));
     expect(opened.store.counts().risks).toBe(3);
-    expect(opened.cursors.at(-1)).toEqual({ next: 3, partition: 0, resume: false });
+    expect(opened.cursors.at(-1)).toEqual({ topicId: "scores", partition: 0, next: 3, resume: false });
     await opened.service[Symbol.asyncDispose]();
     expect(opened.store.counts().risks).toBe(4);
     expect(opened.cursors.at(-1)!.next).toBe(4);

@@ -24,7 +24,7 @@ const risk = (sequence: number, value: number, more: Partial<Risk> = {}): Risk =
   risk: value,
   ...more,
 });
-const at = (next: number) => ({ partition: 0, next });
+const at = (next: number) => ({ topicId: "scores", partition: 0, next });
 const file = () => join(mkdtempSync(join(tmpdir(), "smile-store-")), "risks.db");
 
 it("stores a risk once, however often it comes", () => {
@@ -75,11 +75,11 @@ it("goes on where it stopped: cursor, open alerts and what it has seen", () => {
   const path = file();
   {
     using store = new RiskStore({ path, plant });
-    expect(store.cursor).toEqual({ partition: null, next: null });
+    expect(store.cursor).toEqual({ topicId: null, partition: null, next: null });
     store.commit({ risks: [risk(5, 0.9)], cursor: at(8), storedAtMs: 1 }, rules);
   }
   using store = new RiskStore({ path, plant });
-  expect(store.cursor).toEqual({ partition: 0, next: 8 });
+  expect(store.cursor).toEqual(at(8));
   const again = store.commit({ risks: [risk(5, 0.9), risk(4, 0.1), risk(6, 0.2)], cursor: at(9), storedAtMs: 2 }, rules);
   expect(again).toMatchObject({ duplicates: 1, late: 1 });
   expect(again.alerts.map(({ kind }) => kind)).toEqual(["cleared"]);
@@ -91,7 +91,7 @@ it("stores nothing of a batch that fails", () => {
   expect(() => store.commit({ risks: [risk(1, 0.9), broken], cursor: at(2), storedAtMs: 1 }, rules)).toThrow(
     expect.objectContaining({ code: "STORE_UNAVAILABLE" }),
   );
-  expect(store.cursor).toEqual({ partition: null, next: null });
+  expect(store.cursor).toEqual({ topicId: null, partition: null, next: null });
   expect(store.counts()).toEqual({ risks: 0, machines: 0, alerts: 0, openAlerts: 0 });
   expect(store.commit({ risks: [risk(1, 0.9)], cursor: at(2), storedAtMs: 1 }, rules).alerts).toHaveLength(1);
 });

@@ -122,6 +122,10 @@ export class EmbeddedLog implements Log {
     }
   }
 
+  async topicId(topic: string): Promise<string> {
+    return this.#step(() => this.#store.topicId(topic));
+  }
+
   async ends(topic: string): Promise<readonly PartitionEnds[]> {
     return this.#step(() => this.#store.slotsOf(topic).map((slot) => this.#store.ends(slot)));
   }

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import {
   defaultRetentionMs,
@@ -24,7 +25,8 @@ export type Lease = {
 export type Commit = { readonly slot: number; readonly offset: number };
 
 const tables = `
-  CREATE TABLE topics (name TEXT PRIMARY KEY, partitions INTEGER NOT NULL, retention_ms INTEGER NOT NULL) STRICT;
+  CREATE TABLE topics (
+    name TEXT PRIMARY KEY, id TEXT NOT NULL, partitions INTEGER NOT NULL, retention_ms INTEGER NOT NULL) STRICT;
   CREATE TABLE slots (
     slot INTEGER PRIMARY KEY, topic TEXT NOT NULL, partition INTEGER NOT NULL, next_offset INTEGER NOT NULL DEFAULT 0,
     UNIQUE (topic, partition)) STRICT;
@@ -68,8 +70,9 @@ export class EmbeddedStore implements Disposable {
   ensureTopic(topic: TopicSpec): void {
     const retention = topic.retentionMs ?? defaultRetentionMs;
     this.#db.run(
-      "INSERT INTO topics VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET retention_ms = ?3",
+      "INSERT INTO topics VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET retention_ms = ?4",
       topic.name,
+      randomUUID(),
       topic.partitions,
       retention,
     );
@@ -83,12 +86,19 @@ export class EmbeddedStore implements Disposable {
     }
   }
 
+  /** @throws PipelineError LOG_TOPIC_UNKNOWN */
+  topicId(topic: string): string {
+    const found = this.#db.first<{ id: string }>("SELECT id FROM topics WHERE name = ?", topic);
+    if (found === undefined) throw unknownTopic(topic);
+    return found.id;
+  }
+
   /** The slots of a topic, by partition. @throws PipelineError LOG_TOPIC_UNKNOWN */
   slotsOf(topic: string): readonly Slot[] {
     let slots = this.#slots.get(topic);
     if (slots === undefined) {
       slots = this.#db.all<Slot>("SELECT slot, topic, partition FROM slots WHERE topic = ? ORDER BY partition", topic);
-      if (slots.length === 0) throw new PipelineError("LOG_TOPIC_UNKNOWN", `topic ${topic} does not exist`, { topic });
+      if (slots.length === 0) throw unknownTopic(topic);
       this.#slots.set(topic, slots);
     }
     return slots;
@@ -204,4 +214,8 @@ export class EmbeddedStore implements Disposable {
     }
     return more;
   }
+}
+
+function unknownTopic(topic: string): PipelineError {
+  return new PipelineError("LOG_TOPIC_UNKNOWN", `topic ${topic} does not exist`, { topic });
 }

@@ -62,6 +62,12 @@ export interface Log extends AsyncDisposable {
    */
   read(from: Position, limits: ReadLimits, signal: AbortSignal): Promise<readonly LogRecord[]>;
 
+  /**
+   * What tells a topic from any other, also from one of the same name in a log that was made anew: offsets mean something only with it.
+   * 1 to 64 characters.
+   */
+  topicId(topic: string): Promise<string>;
+
   /** What each partition of a topic holds, by partition number. */
   ends(topic: string): Promise<readonly PartitionEnds[]>;
 }

@@ -217,12 +217,25 @@ export function describeLog(name: string, makePlace: () => Promise<LogPlace>): v
       expect(await log.ends(topic)).toHaveLength(3);
     });
 
+    it("gives a topic an id of its own for good, the same to whoever connects", async () => {
+      const id = await log.topicId(topic);
+      expect(id).toMatch(/^.{1,64}$/);
+      await log.ensureTopics([
+        { name: topic, partitions: 3 },
+        { name: `${topic}-other`, partitions: 1 },
+      ]);
+      await using other = await place.connect();
+      expect(await other.topicId(topic)).toBe(id);
+      expect(await other.topicId(`${topic}-other`)).not.toBe(id);
+    });
+
     it("refuses topics and partitions that were never ensured", async () => {
       const unknown = `${topic}-unknown`;
       const record = { topic: unknown, key: "a", value: bytes("a") };
       expect(await codeOf(log.append([record]))).toBe("LOG_TOPIC_UNKNOWN");
       expect(await codeOf(log.join(group, [unknown]))).toBe("LOG_TOPIC_UNKNOWN");
       expect(await codeOf(log.ends(unknown))).toBe("LOG_TOPIC_UNKNOWN");
+      expect(await codeOf(log.topicId(unknown))).toBe("LOG_TOPIC_UNKNOWN");
       expect(await codeOf(log.read({ topic, partition: 3, offset: 0 }, glance, never))).toBe("LOG_TOPIC_UNKNOWN");
     });
 

@@ -54,8 +54,16 @@ export type Score = CiphertextKind & {
   readonly signature: Uint8Array;
 };
 
-/** A score on its way to the plant, with the position that the plant's cursor needs. */
-export type Delivery = { readonly partition: number; readonly offset: number; readonly score: Uint8Array };
+/** A score on its way to the plant, with what the plant's cursor needs. */
+export type Delivery = {
+  /** Where `from` and `offset` count: a partition of a topic, which has another id when the log was made anew. */
+  readonly topicId: string;
+  readonly partition: number;
+  /** In [from, offset) is nothing of this plant's: who has stored everything below `from` has, with this one, everything up to `offset`. */
+  readonly from: number;
+  readonly offset: number;
+  readonly score: Uint8Array;
+};
 
 /** What was refused, why, and enough of it to find it again. */
 export type DeadLetter = {

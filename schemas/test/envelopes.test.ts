@@ -42,7 +42,11 @@ const ARBITRARIES: readonly [string, EnvelopeCodec<unknown>, fc.Arbitrary<unknow
     scoreCodec as EnvelopeCodec<unknown>,
     fc.record({ ...kind, headId: hash, parts, replies: fc.array(bytes, { maxLength: 4 }), signature: bytes }),
   ],
-  ["delivery", deliveryCodec as EnvelopeCodec<unknown>, fc.record({ partition: int, offset: long, score: bytes })],
+  [
+    "delivery",
+    deliveryCodec as EnvelopeCodec<unknown>,
+    fc.record({ topicId: fc.string(), partition: int, from: long, offset: long, score: bytes }),
+  ],
   [
     "dead letter",
     deadLetterCodec as EnvelopeCodec<unknown>,

@@ -55,7 +55,7 @@ const score: Score = {
   replies: [Uint8Array.of(1, 2, 3), new Uint8Array(0)],
   signature: new Uint8Array(0),
 };
-const delivery: Delivery = { partition: 3, offset: 2 ** 52, score: Uint8Array.of(83, 1, 0) };
+const delivery: Delivery = { topicId: "topic-1", partition: 3, from: 2 ** 51, offset: 2 ** 52, score: Uint8Array.of(83, 1, 0) };
 const deadLetter: DeadLetter = {
   code: "RESIDUE_OUT_OF_RANGE",
   reason: "residue 5 is not below q",

@@ -4,9 +4,10 @@ import { z } from "zod";
 const Schema = z.strictObject({
   /** Offset of the first score that the plant has not stored; null when it has stored none. */
   next: z.number().int().min(0).nullable(),
-  /** Partition that `next` counts in; null when it is not known yet. */
+  /** Topic and partition that `next` counts in, as the deliveries named them; null when it has stored none. */
+  topicId: z.string().min(1).max(64).nullable().default(null),
   partition: z.number().int().min(0).nullable(),
-  /** True when everything from `next` on should be sent again: after connecting, or when nothing came for a while. */
+  /** True when what is on its way may be lost: after connecting, when something is missing, or when nothing came for a while. */
   resume: z.boolean(),
 });
 

@@ -30,20 +30,19 @@ export class Egress implements AsyncDisposable {
     this.#onFailure = onFailure;
   }
 
-  /** Takes a plant's cursor: begins its feed, moves its window on, or rewinds it. */
+  /** Takes a plant's cursor: begins its feed, moves its window on, or has it go back. */
   cursor(plant: string, cursor: Cursor): void {
     if (this.#stop.signal.aborted) return;
-    const feed = this.#feeds.get(plant);
-    if (feed !== undefined) {
-      feed.hear(cursor);
-      return;
+    let feed = this.#feeds.get(plant);
+    if (feed === undefined) {
+      feed = new Feed();
+      this.#feeds.set(plant, feed);
+      feed.running = this.#feed(plant, feed).catch((error: unknown) => {
+        this.#feeds.delete(plant);
+        if (!this.#stop.signal.aborted) this.#onFailure(error);
+      });
     }
-    const begun = new Feed(cursor.next ?? 0);
-    this.#feeds.set(plant, begun);
-    begun.running = this.#feed(plant, begun).catch((error: unknown) => {
-      this.#feeds.delete(plant);
-      if (!this.#stop.signal.aborted) this.#onFailure(error);
-    });
+    feed.hear(cursor);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -53,23 +52,23 @@ export class Egress implements AsyncDisposable {
   }
 
   async #feed(plant: string, feed: Feed): Promise<void> {
-    const partitions = (await this.#log.ends(LOG_TOPICS.scores)).length;
-    const partition = partitionOf(plant, partitions);
+    const topic = LOG_TOPICS.scores;
+    const topicId = await this.#log.topicId(topic);
+    const partition = partitionOf(plant, (await this.#log.ends(topic)).length);
     while (!this.#stop.signal.aborted) {
+      feed.follow({ topicId, partition });
       const room = WINDOW - feed.inFlight;
       if (room <= 0) {
         await feed.heard();
         continue;
       }
-      const from = { topic: LOG_TOPICS.scores, partition, offset: feed.next };
-      const generation = feed.generation;
-      const records = await this.#log.read(from, { ...READ, maxRecords: room }, feed.interruption());
-      for (const record of records) {
-        if (feed.generation !== generation) break;
-        feed.next = record.offset + 1;
-        if (record.key !== plant) continue;
-        feed.sent(record.offset);
-        const payload = deliveryCodec.encode({ partition, offset: record.offset, score: record.value });
+      const records = await this.#log.read({ topic, partition, offset: feed.next }, { ...READ, maxRecords: room }, feed.interruption());
+      for (const { key, offset, value } of records) {
+        if (this.#stop.signal.aborted || feed.follow({ topicId, partition })) break;
+        feed.next = offset + 1;
+        if (key !== plant) continue;
+        const payload = deliveryCodec.encode({ topicId, partition, from: feed.from, offset, score: value });
+        feed.sent(offset);
         await this.#publish(scoresTopic(plant), payload);
         this.counters.deliveries += 1;
         this.counters.bytes += payload.length;
@@ -80,36 +79,56 @@ export class Egress implements AsyncDisposable {
 
 /** Where one plant's feed stands. */
 class Feed {
-  next: number;
-  /** Counts the rewinds: what was read before one is not sent after it. */
-  generation = 0;
+  /** Offset to read next. */
+  next = 0;
+  /** All of the plant's below it is sent or stored: where the next delivery's claim begins. */
+  from = 0;
   running: Promise<void> = Promise.resolve();
-  #offsets: number[] = [];
+  /** The plant's cursor, as far as it is followed. */
+  #stored = 0;
+  /** Offsets sent and not stored, ascending. */
+  #inFlight: number[] = [];
+  /** What the plant has said and `follow` has not taken yet. */
+  #heard: Cursor | null = null;
   #news = Promise.withResolvers<void>();
   #reading = new AbortController();
 
-  constructor(next: number) {
-    this.next = next;
-  }
-
   get inFlight(): number {
-    return this.#offsets.length;
+    return this.#inFlight.length;
   }
 
   sent(offset: number): void {
-    this.#offsets.push(offset);
+    this.#inFlight.push(offset);
+    this.from = offset + 1;
   }
 
-  hear({ next, resume }: Cursor): void {
-    const from = next ?? 0;
-    this.#offsets = resume ? [] : this.#offsets.filter((offset) => offset >= from);
-    if (resume) {
-      this.next = from;
-      this.generation += 1;
-      this.interrupt();
-    }
+  hear(cursor: Cursor): void {
+    this.#heard = { ...cursor, resume: cursor.resume || this.#heard?.resume === true };
+    if (cursor.resume) this.#reading.abort();
     this.#news.resolve();
     this.#news = Promise.withResolvers();
+  }
+
+  /**
+   * Does what the plant has asked for since the last call. A cursor of another topic or partition (the log was made anew) is one of a
+   * plant that has stored nothing. Going back is for what may be lost; an idle plant that asks has nothing on its way, and the others'
+   * records behind its cursor are not read again and again.
+   * @returns true when the feed goes on elsewhere: what was read before is not sent
+   */
+  follow({ topicId, partition }: { readonly topicId: string; readonly partition: number }): boolean {
+    if (this.#heard === null) return false;
+    const cursor = this.#heard;
+    this.#heard = null;
+    const isHere = (cursor.topicId ?? topicId) === topicId && (cursor.partition ?? partition) === partition;
+    const next = isHere ? (cursor.next ?? 0) : 0;
+    this.#inFlight = this.#inFlight.filter((offset) => offset >= next);
+    const goesBack = cursor.resume && (next < this.#stored || this.#inFlight.length > 0);
+    this.#stored = cursor.resume ? next : Math.max(next, this.#stored);
+    if (!goesBack && next <= this.next) return false;
+    this.next = next;
+    this.from = next;
+    this.#inFlight = [];
+    return true;
   }
 
   /** Resolves at the next cursor. */

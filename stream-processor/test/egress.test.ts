@@ -59,7 +59,7 @@ async function open() {
 
 const offsets = (sent: readonly Sent[]) => sent.map(({ offset }) => offset);
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
-const cursor = (next: number | null, resume = false) => ({ next, partition: next === null ? null : 0, resume });
+const cursor = (next: number | null, resume = false) => ({ next, topicId: null, partition: next === null ? null : 0, resume });
 
 it("sends nothing to a plant that never asked, and everything from the beginning to one that has stored nothing", async () => {
   await using at = await open();
@@ -127,6 +127,41 @@ it("gives two plants of one partition their own scores only, and a silent one ho
   expect(ownOf("south")).toEqual(range(0, 2000).filter((i) => i % 3 === 0));
   const north = range(0, 2000).filter((i) => i % 3 !== 0);
   expect(ownOf("north")).toEqual(north.slice(0, WINDOW));
+});
+
+it("says of each delivery where it begins: behind the one before, whatever of other plants lies between", async () => {
+  await using at = await open();
+  const claims: number[][] = [];
+  at.listeners.add(({ from, offset }) => claims.push([from, offset]));
+  await at.append(0, 10, (i) => (i % 4 === 3 ? "north" : "south"));
+  at.egress.cursor("north", cursor(null, true));
+  await at.until(2);
+  expect(claims).toEqual([
+    [0, 3],
+    [4, 7],
+  ]);
+});
+
+it("begins at the beginning for a cursor that was kept of a log before this one, whether this one is shorter or longer", async () => {
+  for (const next of [1000, 3]) {
+    await using at = await open();
+    await at.append(0, 10);
+    at.egress.cursor("north", { topicId: "of the log before", partition: 0, next, resume: true });
+    await at.until(10);
+    expect(offsets(at.sent)).toEqual(range(0, 10));
+  }
+});
+
+it("repeats nothing to an idle plant that has stored everything, however often it asks", async () => {
+  await using at = await open();
+  await at.append(0, 10);
+  at.egress.cursor("north", cursor(null, true));
+  await at.until(10);
+  for (let i = 0; i < 3; i++) {
+    at.egress.cursor("north", cursor(10, true));
+    await at.settle();
+  }
+  expect(at.sent).toHaveLength(10);
 });
 
 it("tells when the log fails, once", async () => {

@@ -13,6 +13,7 @@ export function watchedLog(log: Log, before: (records: readonly OutRecord[]) => 
     },
     join: (group, topics) => log.join(group, topics),
     read: (from, limits, signal) => log.read(from, limits, signal),
+    topicId: (topic) => log.topicId(topic),
     ends: (topic) => log.ends(topic),
     [Symbol.asyncDispose]: () => log[Symbol.asyncDispose](),
   };

@@ -31,9 +31,19 @@ export type Keystore = z.infer<typeof Keystore>;
 /**
  * Fresh keys for one deployment: one for the plant in public mode, one per gateway in symmetric mode.
  * @param gateways only used in symmetric mode, where at least one is needed
+ * @throws {PipelineError} CONFIG_INVALID when a name is none, or comes twice
  */
 export async function createKeystore(plant: string, params: Params, keyMode: KeyMode, gateways: readonly string[]): Promise<Keystore> {
   const owners = keyMode === "public" ? [null] : gateways;
+  for (const [role, name] of [["plant", plant] as const, ...gateways.map((gateway) => ["gateway", gateway] as const)]) {
+    if (!NAME.test(name))
+      throw new PipelineError(
+        "CONFIG_INVALID",
+        `${role} ${JSON.stringify(name)}: a name has 1 to 64 letters, digits, dots, dashes or underscores`,
+      );
+  }
+  const twice = gateways.find((gateway, i) => gateways.indexOf(gateway) !== i);
+  if (twice !== undefined) throw new PipelineError("CONFIG_INVALID", `gateway ${twice} is named twice`, { gateway: twice });
   if (owners.length === 0) throw new PipelineError("CONFIG_INVALID", "symmetric mode needs the names of the gateways", { keyMode });
   const keys: Keystore["keys"] = [];
   for (const gateway of owners) {

@@ -3,9 +3,11 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["*/test/**/*.test.ts", "test/**/*.test.ts"],
+    globalSetup: "test/support/scratch-folder.ts",
     // WASM instances and worker threads live in each test file's own process: a leak in one cannot hide in another.
     pool: "forks",
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    // Generous, since a busy machine is no failure: waits in tests are for conditions, never for time.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
   },
 });

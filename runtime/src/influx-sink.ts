@@ -85,8 +85,9 @@ class Sink implements InfluxSink {
     });
     this.#writer = client.getWriteApi(org, bucket, "ms", {
       // Batches, waits and repetitions are ours: the client would keep lines without a bound in bytes, and print to the console.
-      batchSize: Number.MAX_SAFE_INTEGER,
-      maxBatchBytes: Number.MAX_SAFE_INTEGER,
+      // For it a whole request is one record, and the second would be too many: it sends when it is flushed, and only then.
+      batchSize: 2,
+      maxBatchBytes: 2 * requestBytes,
       flushInterval: 0,
       maxRetries: 0,
       writeFailed: (error) => Promise.reject(error),
@@ -158,7 +159,7 @@ class Sink implements InfluxSink {
     const segment = this.#spool.take();
     if (segment === undefined) return "empty";
     try {
-      this.#writer.writeRecords(segment.lines);
+      this.#writer.writeRecord(segment.lines.join("\n"));
       await this.#writer.flush();
     } catch (error) {
       return this.#failed(segment.lines.length, error);

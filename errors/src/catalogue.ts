@@ -44,5 +44,7 @@ export const catalogue = {
     fix: "look at the batch on the dead-letter topic and at the memory limit of the workers: it ended several of them",
   },
   STOPPED: { retriable: true, fix: "nothing: the service is stopping" },
+  TOOL_MISSING: { retriable: false, fix: "install the named program and put it on the PATH" },
+  DOWNLOAD_FAILED: { retriable: true, fix: "check the way to the named repository, or its mirror in the tool's own settings" },
   STORE_UNAVAILABLE: { retriable: true, fix: "check that the store's disk is writable and has room" },
 } as const satisfies Record<string, { retriable: boolean; fix: string }>;

@@ -2,8 +2,9 @@ import { resolve } from "node:path";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { paramsId } from "@smile/he/params";
 import { type Environment, loadConfig } from "@smile/runtime/config";
-import { readJsonFile } from "@smile/runtime/json-file";
-import { DeploymentDocument, LeaseDocument, parseDocument } from "@smile/schemas/documents";
+import { readDocument } from "@smile/runtime/document-file";
+import { LogLevel } from "@smile/runtime/logging";
+import { DeploymentDocument, LeaseDocument } from "@smile/schemas/documents";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import { NAME } from "@smile/schemas/topics";
 import { z } from "zod";
@@ -45,7 +46,7 @@ const Schema = z.strictObject({
   lingerMs: duration.default(1000),
   commitMs: duration.default(1000),
   largestOpenEnds: z.number().int().min(1).max(1000).default(4),
-  logLevel: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
+  logLevel: LogLevel.default("info"),
 });
 
 /** Environment variables that go before the file. */
@@ -74,8 +75,7 @@ export function readSettings(file: string, env: Environment): AgentSettings {
  */
 export function agentConfig(settings: AgentSettings, folder: string): EdgeAgentConfig {
   const { plant, gateway, source, mqtt, lingerMs, commitMs, largestOpenEnds } = settings;
-  const deploymentPath = resolve(folder, settings.deployment);
-  const deployment = parseDocument(DeploymentDocument, readJsonFile(deploymentPath, "deployment"), deploymentPath);
+  const deployment = readDocument(DeploymentDocument, resolve(folder, settings.deployment), "deployment");
   const use = {
     plant,
     gateway,
@@ -101,7 +101,7 @@ export function agentConfig(settings: AgentSettings, folder: string): EdgeAgentC
 
 function readLease({ lease, gateway }: AgentSettings, folder: string): z.output<typeof LeaseDocument> {
   const where = typeof lease === "string" ? resolve(folder, lease) : "lease";
-  const document = typeof lease === "string" ? parseDocument(LeaseDocument, readJsonFile(where, "lease"), where) : lease;
+  const document = typeof lease === "string" ? readDocument(LeaseDocument, where, "lease") : lease;
   if (document.gateway !== gateway) {
     throw new PipelineError("CONFIG_INVALID", `${where}: gateway is ${document.gateway}, not ${gateway}`, { field: "lease.gateway" });
   }

@@ -1,23 +1,9 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { statSync } from "node:fs";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { KeyMode } from "@smile/he/params";
-import { readJsonFile } from "@smile/runtime/json-file";
-import { PublicKeyDocument, parseDocument } from "@smile/schemas/documents";
-import { NAME } from "@smile/schemas/topics";
-import { z } from "zod";
-
-/** A gateway's own secret key, in symmetric mode. The file belongs to its user alone (mode 0600). */
-export const GatewayKeyDocument = z.strictObject({
-  kind: z.literal("gateway-secret-key"),
-  version: z.literal(1),
-  plant: z.string().regex(NAME),
-  gateway: z.string().regex(NAME),
-  paramsId: z.string().regex(/^[0-9a-f]{64}$/, "must be 64 hexadecimal digits"),
-  /** SHA-256 of the public key that belongs to it. */
-  keyId: z.string().regex(/^[0-9a-f]{64}$/, "must be 64 hexadecimal digits"),
-  secretKey: z.base64(),
-});
+import { readDocument } from "@smile/runtime/document-file";
+import { GatewayKeyDocument, PublicKeyDocument } from "@smile/schemas/documents";
 
 /** What the key has to fit. */
 export type KeyUse = {
@@ -35,11 +21,10 @@ export type KeyUse = {
  *   when others may read a secret key
  */
 export function readEncryptionKey(path: string, use: KeyUse): { keyId: string; bytes: Uint8Array } {
-  const json = readJsonFile(path, "key");
   if (use.keyMode === "public") {
-    const document = parseDocument(PublicKeyDocument, json, path);
+    const document = readDocument(PublicKeyDocument, path, "key");
     const bytes = Uint8Array.from(Buffer.from(document.publicKey, "base64"));
-    if (createHash("sha256").update(bytes).digest("hex") !== document.keyId) {
+    if (hash("sha256", bytes) !== document.keyId) {
       throw new PipelineError("KEY_MISMATCH", `${path}: keyId is not the SHA-256 of publicKey`, { path });
     }
     checkUse(path, document, use);
@@ -48,7 +33,7 @@ export function readEncryptionKey(path: string, use: KeyUse): { keyId: string; b
   if (process.platform !== "win32" && (statSync(path).mode & 0o077) !== 0) {
     throw new PipelineError("CONFIG_INVALID", `${path}: a secret key must have mode 0600`, { path });
   }
-  const document = parseDocument(GatewayKeyDocument, json, path);
+  const document = readDocument(GatewayKeyDocument, path, "key");
   checkUse(path, document, use);
   return { keyId: document.keyId, bytes: Uint8Array.from(Buffer.from(document.secretKey, "base64")) };
 }

@@ -1,9 +1,10 @@
 import { resolve } from "node:path";
 import { loadConfig } from "@smile/runtime/config";
+import { readDocument } from "@smile/runtime/document-file";
 import { openEmbeddedLog } from "@smile/runtime/embedded-log";
-import { readJsonFile } from "@smile/runtime/json-file";
+import { LogLevel } from "@smile/runtime/logging";
 import type { ServiceCommand } from "@smile/runtime/service-command";
-import { DeploymentDocument, HeadDocument, PublicKeyDocument, parseDocument } from "@smile/schemas/documents";
+import { DeploymentDocument, HeadDocument, PublicKeyDocument } from "@smile/schemas/documents";
 import { z } from "zod";
 import { startModelService } from "./service.ts";
 
@@ -18,7 +19,7 @@ const Schema = z.strictObject({
     .min(1),
   keys: z.array(path).min(1),
   threads: z.number().int().min(1).max(256).optional(),
-  logLevel: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
+  logLevel: LogLevel.default("info"),
 });
 
 const envNames = { "log.path": "SMILE_LOG_PATH", threads: "SMILE_THREADS", logLevel: "SMILE_LOG_LEVEL" } as const;
@@ -32,10 +33,7 @@ export const modelServiceCommand: ServiceCommand = {
   async start({ configFile, folder, env, logger: loggerAt }) {
     const settings = loadConfig({ schema: Schema, env, envNames, file: configFile });
     const logger = loggerAt(settings.logLevel);
-    const read = <T>(schema: z.ZodType<T>, file: string, what: string): T => {
-      const path = resolve(folder, file);
-      return parseDocument(schema, readJsonFile(path, what), path);
-    };
+    const read = <T>(schema: z.ZodType<T>, file: string, what: string) => readDocument(schema, resolve(folder, file), what);
     await using opened = new AsyncDisposableStack();
     const log = opened.use(await openEmbeddedLog({ path: resolve(folder, settings.log.path), logger: logger.child({ part: "log" }) }));
     const service = opened.use(

@@ -1,7 +1,8 @@
 import { dirname, resolve } from "node:path";
 import { type Environment, loadConfig } from "@smile/runtime/config";
-import { readJsonFile } from "@smile/runtime/json-file";
-import { type Deployment, DeploymentDocument, type Lease, LeaseDocument, parseDocument } from "@smile/schemas/documents";
+import { readDocument } from "@smile/runtime/document-file";
+import { LogLevel } from "@smile/runtime/logging";
+import { type Lease, LeaseDocument } from "@smile/schemas/documents";
 import { NAME } from "@smile/schemas/topics";
 import { z } from "zod";
 
@@ -28,7 +29,7 @@ export const ConsoleConfigSchema = z.strictObject({
     .prefault({}),
   resendMs: z.number().int().min(100).default(2000),
   retainRisks: z.number().int().min(1000).default(1_000_000),
-  logLevel: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
+  logLevel: LogLevel.default("info"),
 });
 export type ConsoleConfig = z.output<typeof ConsoleConfigSchema>;
 
@@ -56,11 +57,6 @@ export function loadConsoleConfig(file: string, env: Environment): ConsoleConfig
 }
 
 /** @throws {PipelineError} FILE_MISSING, FILE_DAMAGED, DOCUMENT_INVALID, each naming the file */
-export function readDeployment(file: string): Deployment {
-  return parseDocument(DeploymentDocument, readJsonFile(file, "deployment"), file);
-}
-
-/** @throws {PipelineError} FILE_MISSING, FILE_DAMAGED, DOCUMENT_INVALID, each naming the file */
 export function readLeases(leases: ConsoleConfig["leases"]): readonly Lease[] {
-  return typeof leases === "string" ? parseDocument(z.array(LeaseDocument).min(1), readJsonFile(leases, "leases"), leases) : leases;
+  return typeof leases === "string" ? readDocument(z.array(LeaseDocument).min(1), leases, "leases") : leases;
 }

@@ -1,8 +1,9 @@
 import { readKeystore } from "@smile/custody/keystore";
 import { PipelineError } from "@smile/errors/pipeline-error";
+import { readDocument } from "@smile/runtime/document-file";
 import type { Logger } from "@smile/runtime/logging";
-import type { Deployment } from "@smile/schemas/documents";
-import { type ConsoleConfig, readDeployment, readLeases } from "./config.ts";
+import { type Deployment, DeploymentDocument } from "@smile/schemas/documents";
+import { type ConsoleConfig, readLeases } from "./config.ts";
 import { openDecryptionKeys, toSecretKeys } from "./decryption-keys.ts";
 import { mqttScoreLink } from "./score-link.ts";
 import { type PlantConsole, startPlantConsole } from "./service.ts";
@@ -24,7 +25,7 @@ export async function startConfiguredConsole(
   config: ConsoleConfig,
   { logger, onRisk, onAlert }: ConsoleListeners & { readonly logger: Logger },
 ): Promise<ConfiguredConsole> {
-  const deployment = readDeployment(config.deployment);
+  const deployment = readDocument(DeploymentDocument, config.deployment, "deployment");
   const leases = readLeases(config.leases);
   const keystore = readKeystore(config.keystore);
   if (keystore.plant !== config.plant) {

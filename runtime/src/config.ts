@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { z } from "zod";
+import { readJsonFile } from "./json-file.ts";
 
 /** Environment variables as `process.env` has them; only a `main.ts` reads that and passes it in. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -53,20 +53,7 @@ export function loadConfig<Shape extends z.core.$ZodShape>(source: {
 }
 
 function readJsonObject(path: string): Fields {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (error) {
-    throw new PipelineError("FILE_MISSING", `configuration file ${path} cannot be read`, { path }, error);
-  }
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch (error) {
-    // The parser's own message quotes the text around the mistake, which may be a password: only its position is passed on.
-    const position = /at position \d+(?: \(line \d+ column \d+\))?/.exec(String(error))?.[0] ?? "at its end";
-    throw new PipelineError("FILE_DAMAGED", `configuration file ${path} is not JSON ${position}`, { path });
-  }
+  const parsed = readJsonFile(path, "configuration");
   if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
     throw new PipelineError("FILE_DAMAGED", `configuration file ${path} holds no JSON object`, { path });
   }

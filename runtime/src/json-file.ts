@@ -4,7 +4,7 @@ import { PipelineError } from "@smile/errors/pipeline-error";
 /**
  * Parsed JSON of a file.
  * @param what names the file's role in the error
- * @throws {PipelineError} FILE_MISSING, FILE_DAMAGED; neither quotes the content, which may be a key
+ * @throws {PipelineError} FILE_MISSING, FILE_DAMAGED; neither quotes the content, which may be a key or a password
  */
 export function readJsonFile(path: string, what: string): unknown {
   let text: string;
@@ -15,8 +15,10 @@ export function readJsonFile(path: string, what: string): unknown {
   }
   try {
     return JSON.parse(text);
-  } catch {
-    throw new PipelineError("FILE_DAMAGED", `${what} file ${path} is not JSON`, { path });
+  } catch (error) {
+    // The parser's own message quotes the text around the mistake: only its position is passed on.
+    const position = /at position \d+(?: \(line \d+ column \d+\))?/.exec(String(error))?.[0] ?? "at its end";
+    throw new PipelineError("FILE_DAMAGED", `${what} file ${path} is not JSON ${position}`, { path });
   }
 }
 

@@ -1,6 +1,11 @@
-import { type DestinationStream, destination, type LevelWithSilent, type Logger, pino } from "pino";
+import { type DestinationStream, destination, type Logger, pino } from "pino";
+import { z } from "zod";
 
 export type { Logger };
+
+/** How much a service logs: the key `logLevel` of its configuration. */
+export const LogLevel = z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]);
+export type LogLevel = z.infer<typeof LogLevel>;
 
 /** Names whose value never reaches a log line, at the top of a line's fields or up to two levels deep. */
 const secrets = ["secretKey", "privateKey", "seed", "password", "token", "authorization"];
@@ -37,7 +42,7 @@ function censor(value: unknown, path: string[]): unknown {
  * @param options.level lines below it are not written; default `info`
  * @param options.to where lines go; default standard error, written synchronously so that the last words of a dying process arrive
  */
-export function createLogger(options: { service: string; level?: LevelWithSilent; to?: DestinationStream }): Logger {
+export function createLogger(options: { service: string; level?: LogLevel; to?: DestinationStream }): Logger {
   return pino(
     {
       level: options.level ?? "info",

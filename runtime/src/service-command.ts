@@ -3,7 +3,7 @@ import { type ParseArgsOptionsConfig, parseArgs } from "node:util";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { Environment } from "./config.ts";
 import { type ExitCode, exitCodes, runService, type Service, stopOnSignals } from "./lifecycle.ts";
-import { createLogger, type Logger, silentLogger } from "./logging.ts";
+import { createLogger, type Logger, type LogLevel, silentLogger } from "./logging.ts";
 
 /** What a service's `start` is given. */
 export type ServiceContext = {
@@ -12,7 +12,7 @@ export type ServiceContext = {
   readonly folder: string;
   readonly env: Environment;
   /** The service's logger at the level of its configuration. */
-  readonly logger: (level: "fatal" | "error" | "warn" | "info" | "debug" | "trace" | "silent") => Logger;
+  readonly logger: (level: LogLevel) => Logger;
   readonly signal: AbortSignal;
   /** Values of the command's own options. */
   readonly values: Readonly<Record<string, string | boolean | undefined>>;

@@ -1,9 +1,10 @@
 import { resolve } from "node:path";
 import { loadConfig } from "@smile/runtime/config";
+import { readDocument } from "@smile/runtime/document-file";
 import { openEmbeddedLog } from "@smile/runtime/embedded-log";
-import { readJsonFile } from "@smile/runtime/json-file";
+import { LogLevel } from "@smile/runtime/logging";
 import type { ServiceCommand } from "@smile/runtime/service-command";
-import { DeploymentDocument, parseDocument } from "@smile/schemas/documents";
+import { DeploymentDocument } from "@smile/schemas/documents";
 import { z } from "zod";
 import { startStreamProcessor } from "./service.ts";
 
@@ -17,7 +18,7 @@ const Schema = z.strictObject({
   scores: listen(1884),
   lingerMs: z.number().min(0).max(60_000).default(20),
   openPerKind: z.number().int().min(1).max(64).default(4),
-  logLevel: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
+  logLevel: LogLevel.default("info"),
 });
 
 const envNames = {
@@ -46,10 +47,7 @@ export const streamProcessorCommand: ServiceCommand = {
       await startStreamProcessor({
         log,
         logger,
-        deployments: settings.deployments.map((path) => {
-          const file = resolve(folder, path);
-          return parseDocument(DeploymentDocument, readJsonFile(file, "deployment"), file);
-        }),
+        deployments: settings.deployments.map((path) => readDocument(DeploymentDocument, resolve(folder, path), "deployment")),
         frames,
         scores,
         limits: { lingerMs, openPerKind },

@@ -1,11 +1,13 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
 
-/** Topics of the log, each keyed by plant, and what their records are: see envelopes.ts. */
+/** Topics of the log and what their records are: see envelopes.ts. Keyed by plant where nothing else is said. */
 export const LOG_TOPICS = {
   frames: "smile.frames.v1",
   batches: "smile.batches.v1",
   scores: "smile.scores.v1",
   deadLetters: "smile.deadletter.v1",
+  /** Snapshots of which frames were dealt with, keyed by partition of the frames topic. */
+  seenFrames: "smile.seenframes.v1",
 } as const;
 
 /** Names of plants and gateways become MQTT topic levels and certificate subjects: letters, digits, dot, dash and underscore, 1 to 64. */

@@ -4,11 +4,12 @@ import type { Logger } from "@smile/runtime/logging";
 import { frameCodec } from "@smile/schemas/envelopes";
 import { LOG_TOPICS } from "@smile/schemas/topics";
 import { mergeToBatch } from "./batch.ts";
-import { advance, type BatcherLimits, type Input, nextDeadline, type Open } from "./batcher.ts";
+import { advance, type BatcherLimits, type Input, nextDeadline, type Open, type Placed } from "./batcher.ts";
 import type { Catalogue } from "./catalogue.ts";
+import { Deduplication } from "./deduplication.ts";
 
-/** What merging has done since it started: frames in, batches out, frames that no deployment knows any more. */
-export type MergingCounters = { frames: number; batches: number; skipped: number };
+/** What merging has done since it started: frames in, batches out, frames that came again, frames that no deployment knows any more. */
+export type MergingCounters = { frames: number; batches: number; repeated: number; skipped: number };
 
 const READ: Omit<ReadLimits, "waitMs"> = { maxRecords: 256, maxBytes: 8 * 1024 * 1024 };
 const IDLE_WAIT_MS = 1000;
@@ -24,41 +25,57 @@ export async function mergeFramesOf(
   signal: AbortSignal,
 ): Promise<void> {
   let open: Open<Position> = new Map();
+  const deduplication = new Deduplication(log, performance.now());
   while (!signal.aborted) {
     const deadline = nextDeadline(open, limits);
     const waitMs = deadline === undefined ? IDLE_WAIT_MS : Math.max(0, deadline - performance.now());
     const records = await member.poll({ ...READ, waitMs }, signal);
     const atMs = performance.now();
-    const skipped: Position[] = [];
-    const batches: { key: string; value: Buffer; frames: Position[] }[] = [];
-    const inputs = records.map((record) => toInput(record, atMs));
-    for (const input of [...inputs.filter((each) => each !== undefined), { atMs }]) {
+    /** Records that lead to nothing: they may be settled with whatever is merged. */
+    const settled: Position[] = [];
+    const batches: { key: string; value: Buffer; frames: readonly Placed<Position>[] }[] = [];
+    const inputs: Input<Position>[] = [];
+    for (const record of records) {
+      await deduplication.follow(record, signal);
+      const input = toInput(record, atMs);
+      if (input !== undefined) inputs.push(input);
+    }
+    for (const input of [...inputs, { atMs }]) {
       const step = advance(open, input, limits);
       open = step.open;
       for (const placed of step.ready) {
         const frames = placed.map(({ frame }) => frame);
         const { params } = catalogue.find(frames[0]!);
-        batches.push({ key: frames[0]!.plant, value: mergeToBatch(params, frames), frames: placed.map(({ position }) => position) });
+        batches.push({ key: frames[0]!.plant, value: mergeToBatch(params, frames), frames: placed });
       }
     }
     if (batches.length > 0) await log.append(batches.map(({ key, value }) => ({ topic: LOG_TOPICS.batches, key, value })));
-    const done = [...skipped, ...batches.flatMap(({ frames }) => frames)];
+    const merged = batches.flatMap(({ frames }) => frames);
+    for (const { position, frame } of merged) deduplication.dealtWith(position, frame);
+    await deduplication.save(atMs);
+    const done = [...settled, ...merged.map(({ position }) => position)];
     if (done.length > 0) await member.settle(done);
     counters.frames += records.length;
     counters.batches += batches.length;
-    counters.skipped += skipped.length;
 
     function toInput({ topic, partition, offset, value }: LogRecord, now: number): Input<Position> | undefined {
       const position: Position = { topic, partition, offset };
       try {
         const frame = frameCodec.decode(value);
         const { lanes, maxMerges } = catalogue.find(frame);
+        if (deduplication.isRepeated(position, frame)) {
+          counters.repeated += 1;
+          settled.push(position);
+          return undefined;
+        }
+        deduplication.opened(position, frame);
         return { atMs: now, arrival: { position, frame, rule: { lanes, maxMerges } } };
       } catch (error) {
         // Ingress admitted it, so its deployment was withdrawn since: it must not stop those behind it.
         if (!isPipelineError(error)) throw error;
         logger.error({ position, code: error.code }, "skipped a frame of the log");
-        skipped.push(position);
+        counters.skipped += 1;
+        settled.push(position);
         return undefined;
       }
     }

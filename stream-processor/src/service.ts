@@ -47,7 +47,7 @@ export async function startStreamProcessor(options: StreamProcessorOptions): Pro
   const ended = Promise.withResolvers<void>();
   ended.promise.catch(() => {}); // whoever awaits `done` sees it
   const stop = new AbortController();
-  const counters: MergingCounters = { frames: 0, batches: 0, skipped: 0 };
+  const counters: MergingCounters = { frames: 0, batches: 0, repeated: 0, skipped: 0 };
 
   // Disposed from the last to the first: intake, then merging, then egress.
   await using opened = new AsyncDisposableStack();

@@ -63,7 +63,7 @@ it("reads frames again that were still waiting for company when it stopped, and 
   await append(log, small, "h", [2, 3]);
   await using processor = await start(log, [small], 20);
   expect(await batchesOf(log, 4)).toEqual([["g0", "g1", "h2", "h3"]]);
-  while (processor.counters.merging.frames < 4) await nextTurn();
+  while (processor.counters.merging.batches < 1) await nextTurn();
   expect(processor.counters.merging).toEqual({ frames: 4, batches: 1, repeated: 0, skipped: 0 });
 });
 

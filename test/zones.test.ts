@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -30,11 +30,13 @@ const listed = (name: string) => Object.keys({ ...manifestOf(name).dependencies,
 
 type Source = { readonly path: string; readonly home: string; readonly text: string };
 /** Program files of every package, tests and this folder included. */
-const sources: Source[] = [...packages, "test", "bench"].flatMap((home) =>
-  readdirSync(join(ROOT, home), { recursive: true, encoding: "utf8" })
-    .filter((file) => /\.(ts|js|mjs|cjs)$/.test(file) && !file.split(sep).includes("node_modules"))
-    .map((file) => ({ path: `${home}/${file}`, home, text: readFileSync(join(ROOT, home, file), "utf8") })),
-);
+const sources: Source[] = [...packages, "test", "bench"]
+  .filter((home) => existsSync(join(ROOT, home)))
+  .flatMap((home) =>
+    readdirSync(join(ROOT, home), { recursive: true, encoding: "utf8" })
+      .filter((file) => /\.(ts|js|mjs|cjs)$/.test(file) && !file.split(sep).includes("node_modules"))
+      .map((file) => ({ path: `${home}/${file}`, home, text: readFileSync(join(ROOT, home, file), "utf8") })),
+  );
 const programs = sources.filter(({ path, home }) => path.startsWith(`${home}/src/`));
 
 /** Modules that a file names in imports and exports, dynamic ones too. */

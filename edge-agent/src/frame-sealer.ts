@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { FrameEncryptor } from "@smile/he/backend";
 import { encodeLanes, packLanes } from "@smile/he/lanes";
 import { frameCodec, type MessageId } from "@smile/schemas/envelopes";
@@ -24,23 +24,16 @@ export function sealFrame(
     ...kind,
     ...id,
     block,
-    lanes: asBuffer(
-      encodeLanes(
-        entries.map(({ lane }) => lane),
-        lanes,
-      ),
+    lanes: encodeLanes(
+      entries.map(({ lane }) => lane),
+      lanes,
     ),
     frameTimeMs,
     closedAtMs,
     jobId: null,
     frameCount: null,
-    ciphertextHash: createHash("sha256").update(ciphertext).digest("hex"),
-    ciphertext: asBuffer(ciphertext),
-    signature: Buffer.alloc(0),
+    ciphertextHash: hash("sha256", ciphertext),
+    ciphertext,
+    signature: new Uint8Array(0),
   });
-}
-
-/** Avro takes only buffers; the view copies nothing. */
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
 import type { AgentCounters } from "./counters.ts";
 import type { EdgeStore, SpooledFrame } from "./store.ts";
@@ -131,7 +132,7 @@ export class SpoolPublisher {
         return await this.#sender.send(envelope, stop);
       } catch (error) {
         if (stop.aborted || !isPipelineError(error) || !error.retriable) throw error;
-        await unlessStopped(new Promise((resolve) => setTimeout(resolve, this.#rule.retryMs)), stop);
+        await delay(this.#rule.retryMs, undefined, { signal: stop }).catch(() => {}); // a stop ends it early
       }
     }
   }

@@ -1,4 +1,4 @@
-import { setImmediate } from "node:timers/promises";
+import { setTimeout as delay, setImmediate } from "node:timers/promises";
 import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
 import { openEncryptor } from "@smile/he/open";
 import { frameLength } from "@smile/he/wire";
@@ -134,18 +134,14 @@ export async function startEdgeAgent(
   });
   log.info({ gateway, epoch: store.epoch, machines: places.size, spooled: store.depth.frames }, "edge agent started");
   const owned = opened.move();
-  let depthAtEnd: SpoolDepth | undefined;
   return {
     done,
     counters,
     epoch: store.epoch,
     get spool() {
-      return depthAtEnd ?? store.depth;
+      return store.depth;
     },
-    async [Symbol.asyncDispose]() {
-      await owned.disposeAsync();
-      depthAtEnd = store.depth;
-    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 
   async function pump(): Promise<void> {
@@ -206,13 +202,9 @@ export async function startEdgeAgent(
         if (!isPipelineError(err) || !err.retriable || stopIntake.signal.aborted) throw err;
         counters.commitRetries++;
         log.warn({ err }, "the store takes nothing; trying again");
-        await pause(retryMs);
+        await delay(retryMs, undefined, { signal: stopIntake.signal }).catch(() => {}); // a stop ends it early
       }
     }
-  }
-
-  function pause(ms: number): Promise<unknown> {
-    return unlessStopped(new Promise((resolve) => setTimeout(resolve, ms)), stopIntake.signal);
   }
 
   /** The next batch, or `due` once a linger or the time of a commit is over. */

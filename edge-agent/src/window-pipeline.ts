@@ -68,9 +68,9 @@ export class WindowPipeline {
     const arrived = states.flatMap(({ machine, arrivedMs }) => (arrivedMs === null ? [] : [[machine, arrivedMs] as const]));
     const stored = parts.store.openWindows();
     const open = stored.filter(({ machine }) => parts.places.has(machine));
-    const homeless = stored.filter(({ machine }) => !parts.places.has(machine));
-    this.#closed.push(...homeless);
-    parts.counters.abandoned += homeless.length;
+    const withoutLane = stored.filter(({ machine }) => !parts.places.has(machine));
+    this.#closed.push(...withoutLane);
+    parts.counters.abandoned += withoutLane.length;
     this.#seal(this.#assembler.restore(open, arrived, atMs));
   }
 

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { LiftSpec } from "./check-feature-set.ts";
 import { DegradationState } from "./degradation-lift.ts";
@@ -25,7 +25,7 @@ export function stateKey({ sensors, window, regimes, lift }: LiftSpec): string {
   const liftKey = lift.kind === "degradation" ? [lift.averages, lift.slopeRows, lift.baselineRows] : [lift.statistics];
   const regimeKey = regimes && [regimes.settings, regimes.scale, regimes.centroids, regimes.mean, regimes.deviation, regimes.clip];
   const text = JSON.stringify([sensors, lengthMs, hopMs, latenessMs, regimeKey, lift.kind, liftKey]);
-  return createHash("sha256").update(text).digest("hex").slice(0, 32);
+  return hash("sha256", text).slice(0, 32);
 }
 
 /** @param key of the stream that the machine belongs to */

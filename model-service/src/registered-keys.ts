@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { SanitisingKey } from "@smile/he/scoring-pool";
 import type { PublicKey } from "@smile/schemas/documents";
@@ -12,8 +12,7 @@ export class RegisteredKeys {
   constructor(documents: readonly PublicKey[]) {
     for (const { plant, paramsId, keyId, publicKey } of documents) {
       const bytes = Buffer.from(publicKey, "base64");
-      if (createHash("sha256").update(bytes).digest("hex") !== keyId)
-        throw new PipelineError("KEY_MISMATCH", `the key ${keyId} has another hash`, { plant });
+      if (hash("sha256", bytes) !== keyId) throw new PipelineError("KEY_MISMATCH", `the key ${keyId} has another hash`, { plant });
       // Shared memory: every job names the key, none copies its 32 KB.
       const shared = new Uint8Array(new SharedArrayBuffer(bytes.length));
       shared.set(bytes);

@@ -1,6 +1,7 @@
 import { openDecryptor } from "@smile/custody/decryptor";
 import type { Keystore } from "@smile/custody/keystore";
 import { PipelineError } from "@smile/errors/pipeline-error";
+import { featureCount } from "@smile/features/feature-count";
 import { paramsId } from "@smile/he/params";
 import type { Deployment } from "@smile/schemas/documents";
 import { paramsFromDocument } from "@smile/schemas/params-document";
@@ -41,12 +42,11 @@ export async function openDecryptionKeys(deployment: Deployment, secretKeys: rea
     const what = `no key is made for the deployment's parameters in ${deployment.keyMode} mode`;
     throw new PipelineError("KEY_MISMATCH", what, { paramsId: id, keys: secretKeys.length });
   }
-  const { standardise, fourier } = deployment.featureSet;
-  const featureCount = standardise.mean.length + (fourier?.width ?? 0);
+  const features = featureCount(deployment.featureSet);
   using opened = new DisposableStack();
   const keys: DecryptionKey[] = [];
   for (const { keyId, gateway, secretKey } of fitting) {
-    keys.push({ keyId, gateway, decryptor: opened.use(await openDecryptor(params, secretKey, featureCount)) });
+    keys.push({ keyId, gateway, decryptor: opened.use(await openDecryptor(params, secretKey, features)) });
   }
   const owned = opened.move();
   return { keys, [Symbol.dispose]: () => owned.dispose() };

@@ -44,15 +44,4 @@ export class LaneMap {
     const found = this.#byLane.get(block * this.#lanesPerBlock + lane);
     return found?.gateway === gateway ? found.machine : undefined;
   }
-
-  /** @throws {PipelineError} LANES_INVALID when the lane is not leased to that gateway */
-  machineOf(gateway: string, block: number, lane: number): string {
-    const machine = this.find(gateway, block, lane);
-    if (machine !== undefined) return machine;
-    throw new PipelineError("LANES_INVALID", `lane ${lane} of block ${block} is not leased to gateway ${gateway}`, {
-      gateway,
-      block,
-      lane,
-    });
-  }
 }

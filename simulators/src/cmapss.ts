@@ -3,7 +3,8 @@ import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
-import { type ErrorCode, PipelineError } from "@smile/errors/pipeline-error";
+import { PipelineError } from "@smile/errors/pipeline-error";
+import type { Row } from "@smile/features/spec";
 
 /** The four sets of NASA's C-MAPSS turbofan data (Saxena, Goebel, Simon and Eklund, PHM08, 2008). */
 export const cmapssSets = ["FD001", "FD002", "FD003", "FD004"] as const;
@@ -44,7 +45,7 @@ const valueNames = [...cmapssSettings, ...cmapssSensors];
 const columns = 2 + valueNames.length;
 
 /** One cycle of one engine; `timeMs` is the cycle's number times `cycleMs`. */
-export type CmapssRow = { readonly machine: string; readonly timeMs: number; readonly values: Readonly<Record<string, number>> };
+export type CmapssRow = Row;
 
 /** One engine. `rows` may be iterated again and again; it makes the rows from numbers packed in memory. */
 export type CmapssEngine = {
@@ -150,7 +151,7 @@ type OnLine = (numbers: number[], line: number, refuse: (what: string) => never)
 async function readLines(folder: string, name: string, onLine: OnLine): Promise<string> {
   const plain = join(folder, `${name}.txt`);
   const file = (await exists(plain)) ? plain : `${plain}.gz`;
-  if (!(await exists(file))) throw fileError("FILE_MISSING", `neither ${plain} nor ${plain}.gz can be read`, { file: plain });
+  if (!(await exists(file))) throw new PipelineError("FILE_MISSING", `neither ${plain} nor ${plain}.gz can be read`, { file: plain });
   let line = 0;
   const take = (text: string) => {
     line++;
@@ -189,9 +190,5 @@ const exists = (file: string) =>
   );
 
 function damaged(file: string, line: number, what: string, cause?: unknown): PipelineError {
-  return fileError("FILE_DAMAGED", `${file}: line ${line} ${what}`, { file, line }, cause);
-}
-
-function fileError(code: ErrorCode, what: string, facts: Record<string, string | number>, cause?: unknown): PipelineError {
-  return new PipelineError(code, what, facts, cause);
+  return new PipelineError("FILE_DAMAGED", `${file}: line ${line} ${what}`, { file, line }, cause);
 }

@@ -1,7 +1,7 @@
+import type { Row } from "@smile/features/spec";
 import { LifeHistory } from "./life-history.ts";
 import { drawCharacter, MACHINE_KINDS } from "./machine-character.ts";
 import { randomStream } from "./random-stream.ts";
-import type { Row } from "./row.ts";
 import { readSensors } from "./sensors.ts";
 import { advance, firstState, type MachineState } from "./wear-process.ts";
 

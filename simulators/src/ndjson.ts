@@ -1,14 +1,9 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
-import type { Row } from "./row.ts";
+import type { Row } from "@smile/features/spec";
 
 /** A row as one line of newline-delimited JSON, without the newline: what `smile simulate` writes and an edge agent reads. */
 export function toNdjson(row: Row): string {
   return JSON.stringify({ machine: row.machine, timeMs: row.timeMs, values: row.values });
-}
-
-/** Lines with their newlines, ready to be written to a file or a pipe. */
-export function* toNdjsonLines(rows: Iterable<Row>): Generator<string> {
-  for (const row of rows) yield `${toNdjson(row)}\n`;
 }
 
 /**
@@ -31,18 +26,6 @@ export function parseNdjsonRow(line: string, lineNumber: number): Row {
   for (const [sensor, value] of Object.entries(values))
     if (typeof value !== "number") refuse(`values.${sensor.slice(0, 64)}`, "is no number");
   return { machine, timeMs, values: values as Record<string, number> };
-}
-
-/**
- * Rows of newline-delimited JSON, for instance of `node:readline` on standard input; empty lines are passed over.
- * @throws {PipelineError} ROW_MALFORMED at the first line that is no row
- */
-export async function* readNdjsonRows(lines: AsyncIterable<string> | Iterable<string>): AsyncGenerator<Row> {
-  let lineNumber = 0;
-  for await (const line of lines) {
-    lineNumber++;
-    if (line.trim() !== "") yield parseNdjsonRow(line, lineNumber);
-  }
 }
 
 function parseJson(line: string): unknown {

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { xoroshiro128plusFromState } from "pure-rand/generator/xoroshiro128plus";
 
@@ -11,9 +11,7 @@ export type RandomStream = ReturnType<typeof xoroshiro128plusFromState>;
  * @param path what the numbers are for, for instance a machine's index and "noise"
  */
 export function randomStream(seed: number, ...path: readonly (string | number)[]): RandomStream {
-  const digest = createHash("sha256")
-    .update(JSON.stringify([seed, ...path]))
-    .digest();
+  const digest = hash("sha256", JSON.stringify([seed, ...path]), "buffer");
   return xoroshiro128plusFromState([0, 4, 8, 12].map((at) => digest.readInt32LE(at)));
 }
 

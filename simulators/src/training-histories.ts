@@ -1,5 +1,5 @@
+import type { Row } from "@smile/features/spec";
 import { type FleetOptions, fleet } from "./fleet.ts";
-import type { Row } from "./row.ts";
 
 /** One life of one machine from its first row to its failure. */
 export type TrainingHistory = {

@@ -1,7 +1,7 @@
+import type { Row } from "@smile/features/spec";
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { type FleetOptions, fleet } from "../src/fleet.ts";
-import type { Row } from "../src/row.ts";
 import { FLEET_SENSORS } from "../src/sensors.ts";
 import { trainingHistories } from "../src/training-histories.ts";
 

@@ -1,7 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { fleet } from "../src/fleet.ts";
-import { parseNdjsonRow, readNdjsonRows, toNdjson, toNdjsonLines } from "../src/ndjson.ts";
+import { parseNdjsonRow, toNdjson } from "../src/ndjson.ts";
 
 const row = fc.record({
   machine: fc.string({ minLength: 1 }),
@@ -21,12 +20,6 @@ it("reads back every row that it writes, each on one line", () => {
     }),
     { seed: 11 },
   );
-});
-
-it("records a fleet and replays it as it was", async () => {
-  const rows = fleet({ seed: 1, machines: 4, stepMs: 1000 }).step();
-  const text = [...toNdjsonLines(rows)].join("");
-  expect(await Array.fromAsync(readNdjsonRows(text.split("\n")))).toEqual(rows);
 });
 
 it.each([

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { decodeLanes } from "@smile/he/lanes";
 import { checkFrame, frameLength } from "@smile/he/wire";
@@ -38,8 +38,7 @@ export function admitFrame(topic: string, bytes: Uint8Array, catalogue: Catalogu
       { expected },
     );
   }
-  const hash = createHash("sha256").update(frame.ciphertext).digest("hex");
-  if (hash !== frame.ciphertextHash)
+  if (hash("sha256", frame.ciphertext) !== frame.ciphertextHash)
     throw new PipelineError("FRAME_WRONG_HASH", "the ciphertext has another SHA-256 than the envelope says");
   checkFrame(kind.params, kind.keyMode, frame.ciphertext);
   return frame;

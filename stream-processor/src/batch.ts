@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { Params } from "@smile/he/params";
 import { mergeFrames } from "@smile/he/wire";
 import { type Batch, batchCodec, type Frame, type Part } from "@smile/schemas/envelopes";
@@ -15,7 +15,7 @@ export function mergeToBatch(params: Params, frames: readonly Frame[]): Buffer {
     params,
     frames.map((frame) => frame.ciphertext),
   );
-  const ciphertextHash = frames.length === 1 ? first.ciphertextHash : createHash("sha256").update(ciphertext).digest("hex");
+  const ciphertextHash = frames.length === 1 ? first.ciphertextHash : hash("sha256", ciphertext);
   const batch: Batch = { plant, scheme, keyMode, paramsId, keyId, featureSetId, parts: frames.map(partOf), ciphertextHash, ciphertext };
   return batchCodec.encode(batch);
 }

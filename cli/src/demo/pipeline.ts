@@ -1,13 +1,12 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { openDecryptor } from "@smile/custody/decryptor";
 import { createKeystore, gatewayKeys, publicKeys } from "@smile/custody/keystore";
 import { openMqttFrameSender } from "@smile/edge-agent/mqtt-frame-sender";
 import { RowQueue } from "@smile/edge-agent/row-queue";
 import { type EdgeAgent, startEdgeAgent } from "@smile/edge-agent/service";
-import { featureCount } from "@smile/features/feature-count";
 import type { Deployed } from "@smile/model-service/deploy";
 import { type ModelService, startModelService } from "@smile/model-service/service";
+import { openDecryptionKeys, toSecretKeys } from "@smile/plant-console/decryption-keys";
 import { mqttScoreLink } from "@smile/plant-console/score-link";
 import { type PlantConsole, startPlantConsole } from "@smile/plant-console/service";
 import { type AlertEvent, RiskStore, type StoredRisk } from "@smile/plant-console/store";
@@ -81,11 +80,7 @@ export async function startPipeline(options: PipelineOptions): Promise<Pipeline>
     }),
   );
   const store = opened.use(new RiskStore({ path: join(folder, "console.db"), plant }));
-  const keys = [];
-  for (const { keyId, gateway, secretKey } of keystore.keys) {
-    const decryptor = opened.use(await openDecryptor(params, Buffer.from(secretKey, "base64"), featureCount(deployment.featureSet)));
-    keys.push({ keyId, gateway, decryptor });
-  }
+  const { keys } = opened.use(await openDecryptionKeys(deployment, toSecretKeys(keystore)));
   const console = opened.use(
     await startPlantConsole({
       plant,

@@ -159,12 +159,12 @@ class Sink implements InfluxSink {
     const segment = this.#spool.take();
     if (segment === undefined) return "empty";
     try {
-      this.#writer.writeRecord(segment.lines.join("\n"));
+      this.#writer.writeRecord(segment.text);
       await this.#writer.flush();
     } catch (error) {
-      return this.#failed(segment.lines.length, error);
+      return this.#failed(segment.lines, error);
     }
-    this.counters.written += segment.lines.length;
+    this.counters.written += segment.lines;
     this.#spool.remove();
     if (this.#isAway) this.#options.logger.info({ ...this.counters }, "the time-series database answers again");
     this.#isAway = false;

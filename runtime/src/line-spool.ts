@@ -1,5 +1,10 @@
 /** Lines that are sent together. */
-export type Segment = { readonly lines: string[]; bytes: number };
+export type Segment = { readonly text: string; readonly lines: number };
+
+/** Lines as they will be sent, in UTF-8, each with its end: bytes outside of the heap, so that a bound in bytes is one of memory. */
+type Stored = { readonly buffer: Buffer; bytes: number; lines: number };
+
+const lineEnd = 10;
 
 /**
  * Lines that wait to be sent, oldest first, in segments. Their bytes never exceed the bound: where a new line finds no room, whole
@@ -8,7 +13,7 @@ export type Segment = { readonly lines: string[]; bytes: number };
 export class LineSpool {
   readonly #maxBytes: number;
   readonly #segmentBytes: number;
-  readonly #segments: Segment[] = [];
+  readonly #segments: Stored[] = [];
   #bytes = 0;
   #taken = false;
 
@@ -31,7 +36,7 @@ export class LineSpool {
 
   /** Lines that wait or are being sent. */
   get lines(): number {
-    return this.#segments.reduce((sum, { lines }) => sum + lines.length, 0);
+    return this.#segments.reduce((sum, { lines }) => sum + lines, 0);
   }
 
   /** Whether a whole segment waits, so that sending is worth it. */
@@ -47,10 +52,12 @@ export class LineSpool {
     while (this.#bytes + bytes > this.#maxBytes) lost += this.#dropOldest();
     const open = this.#segments.at(-1);
     const isOpen = open !== undefined && open.bytes + bytes <= this.#segmentBytes && !(this.#taken && this.#segments.length === 1);
-    if (isOpen) {
-      open.lines.push(line);
-      open.bytes += bytes;
-    } else this.#segments.push({ lines: [line], bytes });
+    const segment = isOpen ? open : { buffer: Buffer.allocUnsafeSlow(this.#segmentBytes), bytes: 0, lines: 0 };
+    if (!isOpen) this.#segments.push(segment);
+    segment.buffer.write(line, segment.bytes);
+    segment.buffer[segment.bytes + bytes - 1] = lineEnd;
+    segment.bytes += bytes;
+    segment.lines++;
     this.#bytes += bytes;
     return lost;
   }
@@ -59,8 +66,9 @@ export class LineSpool {
   take(): Segment | undefined {
     if (this.#taken) throw new Error("a segment is taken already");
     const oldest = this.#segments[0];
-    this.#taken = oldest !== undefined;
-    return oldest;
+    if (oldest === undefined) return undefined;
+    this.#taken = true;
+    return { text: oldest.buffer.toString("utf8", 0, oldest.bytes - 1), lines: oldest.lines };
   }
 
   /** The taken segment is dealt with. */
@@ -78,6 +86,6 @@ export class LineSpool {
   #dropOldest(): number {
     const [dropped] = this.#segments.splice(this.#taken ? 1 : 0, 1);
     this.#bytes -= dropped?.bytes ?? 0;
-    return dropped?.lines.length ?? 0;
+    return dropped?.lines ?? 0;
   }
 }

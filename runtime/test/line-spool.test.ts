@@ -11,8 +11,8 @@ describe("LineSpool", () => {
     for (const each of lines) expect(spool.add(each)).toBe(0);
     const taken: string[] = [];
     for (let segment = spool.take(); segment; segment = spool.take()) {
-      expect(segment.bytes).toBeLessThanOrEqual(100);
-      taken.push(...segment.lines);
+      expect(segment.text.length + 1).toBeLessThanOrEqual(100);
+      taken.push(...segment.text.split("\n"));
       spool.remove();
     }
     expect(taken).toEqual(lines);
@@ -23,7 +23,7 @@ describe("LineSpool", () => {
     const spool = new LineSpool(400, 100);
     for (let i = 0; i < 8; i++) spool.add(`${i}${line(49)}`);
     expect(spool.add(line(50))).toBe(2);
-    expect(spool.take()?.lines[0]).toMatch(/^2/);
+    expect(spool.take()?.text).toMatch(/^2/);
   });
 
   it("never drops the segment that is being sent", () => {
@@ -31,9 +31,9 @@ describe("LineSpool", () => {
     for (let i = 0; i < 8; i++) spool.add(`${i}${line(49)}`);
     const sent = spool.take();
     spool.add(line(50));
-    expect(sent?.lines[0]).toMatch(/^0/);
+    expect(sent?.text).toMatch(/^0/);
     spool.remove();
-    expect(spool.take()?.lines[0]).toMatch(/^4/);
+    expect(spool.take()?.text).toMatch(/^4/);
   });
 
   it("refuses a line that no segment can hold", () => {
@@ -46,6 +46,7 @@ describe("LineSpool", () => {
     const spool = new LineSpool(400, 100);
     spool.add("ü");
     expect(spool.bytes).toBe(3);
+    expect(spool.take()).toEqual({ text: "ü", lines: 1 });
   });
 
   it("refuses segments of which four do not fit", () => {
@@ -65,14 +66,14 @@ describe("LineSpool", () => {
         let added = 0;
         let lost = 0;
         let sent = 0;
-        let taken: string[] | undefined;
+        let taken: number | undefined;
         for (const each of steps) {
           if (each.kind === "add") {
             added++;
             lost += spool.add(line(each.bytes));
           } else if (each.kind === "take" && taken === undefined) taken = spool.take()?.lines;
           else if (each.kind === "remove" && taken !== undefined) {
-            sent += taken.length;
+            sent += taken;
             taken = undefined;
             spool.remove();
           } else if (each.kind === "putBack" && taken !== undefined) {

@@ -58,8 +58,15 @@ class Plant implements AsyncDisposable {
   }
 
   /** Lets the machines of both gateways run through their agents; they end by themselves. */
-  machines(steps: number, paceMs: number): SmileProcess[] {
-    return machineCommands(steps, paceMs).map((line) => this.#opened.use(startShell(line, { cwd: this.folder })));
+  machines(steps: number): SmileProcess[] {
+    return machineCommands(steps).map((line) => this.#opened.use(startShell(line, { cwd: this.folder })));
+  }
+
+  /** The agents alone; the test writes the rows. */
+  agents(): SmileProcess[] {
+    return machineCommands(0).map((line) =>
+      this.#opened.use(startShell(`exec ${line.split(" | ")[1]}`, { cwd: this.folder, stdin: "pipe" })),
+    );
   }
 
   /** Risks in the console's store. */
@@ -89,8 +96,15 @@ class Plant implements AsyncDisposable {
   }
 }
 
-function machineCommands(steps: number, paceMs: number): string[] {
-  return blocks.get("machines")!.map((line) => line.replace(/--steps \d+ --pace \d+/, `--steps ${steps} --pace ${paceMs}`));
+/** The README's lines, as fast as they go and for so many hours of the machines. */
+function machineCommands(steps: number): string[] {
+  return blocks.get("machines")!.map((line) => line.replace(/--steps \d+ --pace \d+/, `--steps ${steps} --pace 0`));
+}
+
+/** The rows of each gateway's machines, line by line. */
+async function simulated(steps: number): Promise<string[][]> {
+  const simulations = machineCommands(steps).map((line) => startShell(line.split(" | ")[0]!).ended);
+  return (await Promise.all(simulations)).map(({ stdout }) => stdout.trimEnd().split("\n"));
 }
 
 /** Ports that are free now, in the place of the example's. */
@@ -122,10 +136,8 @@ describe("examples/plant, as processes of their own", () => {
   }, 60_000);
 
   /** What the plant must end up with: the integer head on every window of every machine, computed without any service. */
-  async function expected(steps: number): Promise<Map<string, Score[]>> {
+  function expected(lines: readonly string[]): Map<string, Score[]> {
     const { featureSet } = DeploymentDocument.parse(read("model/deployment.json"));
-    const simulations = machineCommands(steps, 0).map((line) => startShell(line.split(" | ")[0]!).ended);
-    const lines = (await Promise.all(simulations)).flatMap(({ stdout }) => stdout.trimEnd().split("\n"));
     const windows = new WindowStream(featureSet);
     const lifted = [...lines.flatMap((line, i) => windows.push(parseNdjsonRow(line, i + 1))), ...windows.flush()];
     const scores = new Map<string, Score[]>();
@@ -150,35 +162,52 @@ describe("examples/plant, as processes of their own", () => {
     expect(ends).toEqual(services.map((name) => ({ name, code: 0, signal: null, inTime: true })));
   }
 
-  it("runs by the commands of its README: every window appears at the console once, with its score, and all stop on SIGTERM", async () => {
-    await using plant = new Plant(template.path, await freePorts());
-    const [wanted] = await Promise.all([expected(60), ...services.map((name) => plant.start(name))]);
-    const agents = plant.machines(60, 0);
-    const ends = await Promise.all(agents.map(({ ended }) => ended));
-    for (const { code, stderr } of ends) expect(code, stderr).toBe(0);
+  async function compare(plant: Plant, wanted: Map<string, Score[]>): Promise<void> {
     await plant.stored(total(wanted));
     await stopAll(plant);
     expect(wanted.size).toBe(8);
     expect(plant.scores(wanted.keys(), headId)).toEqual(wanted);
     expect(plant.risks()).toBe(total(wanted));
+  }
+
+  it("runs by the commands of its README: every window appears at the console once, with its score, and all stop on SIGTERM", async () => {
+    await using plant = new Plant(template.path, await freePorts());
+    const [rows] = await Promise.all([simulated(60), ...services.map((name) => plant.start(name))]);
+    const ends = await Promise.all(plant.machines(60).map(({ ended }) => ended));
+    for (const { code, stderr } of ends) expect(code, stderr).toBe(0);
+    await compare(plant, expected(rows.flat()));
   }, 90_000);
 
   it("loses nothing and shows nothing twice when each service is killed in mid-stream and started again", async () => {
-    const STEPS = 300;
     await using plant = new Plant(template.path, await freePorts());
-    const [wanted] = await Promise.all([expected(STEPS), ...services.map((name) => plant.start(name))]);
-    const agents = plant.machines(STEPS, 15);
-    for (const [i, name] of services.entries()) {
-      await plant.stored((0.1 + 0.2 * i) * total(wanted));
+    const [rows] = await Promise.all([simulated(300), ...services.map((name) => plant.start(name))]);
+    const wanted = expected(rows.flat());
+    const agents = plant.agents();
+    const write = (from: number, to: number) => {
+      for (const [g, lines] of rows.entries()) {
+        const part = lines.slice(Math.floor(from * lines.length), Math.floor(to * lines.length));
+        agents[g]!.stdin.write(part.map((line) => `${line}\n`).join(""));
+      }
+    };
+    // By the share of the rows that came before, no more than that share of the risks can be there: it is in mid-stream, however fast.
+    const schedule = [
+      { name: "stream-processor", rows: 0.3, risks: 0.05 },
+      { name: "model-service", rows: 0.6, risks: 0.35 },
+      { name: "plant-console", rows: 0.9, risks: 0.65 },
+    ] as const;
+    write(0, schedule[0].rows);
+    for (const [i, { name, rows: sofar, risks }] of schedule.entries()) {
+      await plant.stored(risks * total(wanted));
       expect(await plant.stop(name, "SIGKILL")).toMatchObject({ signal: "SIGKILL" });
-      expect(plant.risks()).toBeLessThan(total(wanted)); // so it was in mid-stream
+      expect(plant.risks()).toBeLessThan(sofar * total(wanted));
+      write(sofar, schedule[i + 1]?.rows ?? 1); // while it is away
       await plant.start(name);
     }
-    const ends = await Promise.all(agents.map(({ ended }) => ended));
-    for (const { code, stderr } of ends) expect(code, stderr).toBe(0);
-    await plant.stored(total(wanted));
-    await stopAll(plant);
-    expect(plant.scores(wanted.keys(), headId)).toEqual(wanted);
-    expect(plant.risks()).toBe(total(wanted));
+    for (const { stdin } of agents) stdin.end();
+    for (const { ended } of agents) {
+      const { code, stderr } = await ended;
+      expect(code, stderr).toBe(0);
+    }
+    await compare(plant, wanted);
   }, 120_000);
 });

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import type { Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 
 /** Top of the checkout. */
@@ -20,6 +21,8 @@ export type ProcessOptions = {
   readonly cwd?: string;
   /** Variables beside those of this process. */
   readonly env?: Readonly<Record<string, string>>;
+  /** "pipe" where the test writes to its standard input; otherwise it has none. */
+  readonly stdin?: "pipe";
 };
 
 /** A real process, killed at the latest when it is disposed of. */
@@ -31,9 +34,10 @@ export class SmileProcess implements AsyncDisposable {
   readonly #wanted = new Set<{ readonly test: (line: string) => boolean; readonly found: (line: string) => void }>();
   readonly ended: Promise<Ended>;
 
-  constructor(file: string, args: readonly string[], { cwd, env }: ProcessOptions = {}) {
+  constructor(file: string, args: readonly string[], { cwd, env, stdin }: ProcessOptions = {}) {
     // A group of its own: of a shell's pipeline, every member is reached.
-    this.#child = spawn(file, args, { cwd, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"], detached: true });
+    const stdio = [stdin ?? "ignore", "pipe", "pipe"] as const;
+    this.#child = spawn(file, args, { cwd, env: { ...process.env, ...env }, stdio: [...stdio], detached: true });
     for (const [stream, kept] of [
       [this.#child.stdout!, this.#out],
       [this.#child.stderr!, this.#err],
@@ -71,6 +75,11 @@ export class SmileProcess implements AsyncDisposable {
     } finally {
       this.#wanted.delete(wanted);
     }
+  }
+
+  /** What the process reads on its standard input. Ends by `end()`. */
+  get stdin(): Writable {
+    return this.#child.stdin!;
   }
 
   /** Sends a signal to the process and what it started, and waits for the end. */

@@ -96,17 +96,3 @@ export async function runService(
     return isPipelineError(error) && misconfigurations.has(error.code) ? exitCodes.misconfigured : exitCodes.failed;
   }
 }
-
-/**
- * Several services as one: started in order, stopped in reverse. When one cannot start, those before it are stopped again.
- * Its `done` rejects as soon as one of theirs does and resolves when all have.
- */
-export async function startAll(starters: readonly (() => Promise<Service>)[]): Promise<Service> {
-  await using opened = new AsyncDisposableStack();
-  const running: Service[] = [];
-  for (const start of starters) running.push(opened.use(await start()));
-  const done = Promise.all(running.map((service) => service.done)).then(() => {});
-  done.catch(() => {}); // whoever awaits `done` sees the error; until then it must not count as unhandled
-  const owned = opened.move();
-  return { done, [Symbol.asyncDispose]: () => owned.disposeAsync() };
-}

@@ -39,7 +39,7 @@ export interface MqttConnection extends AsyncDisposable {
   ready(signal?: AbortSignal): Promise<void>;
   /**
    * Publishes with QoS 1 and resolves on PUBACK. While the broker is away the message waits in memory and is sent after reconnecting, in
-   * order; whoever calls this bounds how many wait (`createSender` does).
+   * order; whoever calls this bounds how many wait.
    * @throws PipelineError MESSAGE_TOO_LARGE, or STOPPED when disposed before the acknowledgement
    */
   publish(topic: string, payload: Uint8Array): Promise<void>;

@@ -1,7 +1,7 @@
 import { EventEmitter } from "node:events";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { expect, it } from "vitest";
-import { exitCodes, runService, type Service, startAll, stopOnSignals } from "../src/lifecycle.ts";
+import { exitCodes, runService, type Service, stopOnSignals } from "../src/lifecycle.ts";
 import { createLogger, silentLogger } from "../src/logging.ts";
 
 const never = () => new Promise<void>(() => {});
@@ -69,25 +69,4 @@ it("bounds a start that does not heed the signal, and forgives one that does", a
     return service(never());
   };
   expect(await runService(heeding, { signal: AbortSignal.abort(), logger })).toBe(exitCodes.stopped);
-});
-
-it("stops several services in reverse order, and those before one that cannot start", async () => {
-  const steps: string[] = [];
-  const named = (name: string) => async () => {
-    steps.push(`start ${name}`);
-    return service(never(), async () => void steps.push(`stop ${name}`));
-  };
-  await (await startAll([named("log"), named("ingress")]))[Symbol.asyncDispose]();
-  expect(steps).toEqual(["start log", "start ingress", "stop ingress", "stop log"]);
-  steps.length = 0;
-  const broken = async (): Promise<Service> => {
-    throw new Error("port in use");
-  };
-  await expect(startAll([named("log"), broken])).rejects.toThrow("port in use");
-  expect(steps).toEqual(["start log", "stop log"]);
-});
-
-it("reports the first of several services that fails", async () => {
-  const all = await startAll([async () => service(never()), async () => service(Promise.reject(new Error("broken")))]);
-  await expect(all.done).rejects.toThrow("broken");
 });

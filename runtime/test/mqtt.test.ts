@@ -6,7 +6,6 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { silentLogger } from "../src/logging.ts";
 import { type Broker, type BrokerOptions, type Publication, startBroker } from "../src/mqtt-broker.ts";
 import { type MqttOptions, openMqtt } from "../src/mqtt-client.ts";
-import { createSender } from "../src/mqtt-sender.ts";
 
 const logger = silentLogger();
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -115,8 +114,8 @@ describe("the embedded broker", () => {
         taken.push(n);
       },
     });
-    const sender = createSender(client(url), topic, 8);
-    await Promise.all(Array.from({ length: 60 }, (_, n) => sender.send(bytes(`${n}`))));
+    const connection = client(url);
+    await Promise.all(Array.from({ length: 60 }, (_, n) => connection.publish(topic, bytes(`${n}`))));
     expect(failures).toBe(3);
     expect([...new Set(taken)].toSorted((a, b) => a - b)).toEqual(Array.from({ length: 60 }, (_, n) => n));
     // Of each message, the last time it came is behind the last time its predecessor came: nothing old arrives late.
@@ -149,16 +148,16 @@ describe("the embedded broker", () => {
         expect(received).toHaveLength(payload.length);
       },
     });
-    const sender = createSender(client(url), topic, 32);
-    const sent: Promise<void>[] = [];
+    const connection = client(url);
+    const underWay = new Set<Promise<void>>();
     for (let n = 0; n < count; n++) {
-      await sender.room();
+      if (underWay.size === 32) await Promise.race(underWay);
       const own = payload.slice();
       new DataView(own.buffer).setUint32(0, n);
-      sent.push(sender.send(own));
-      expect(sender.inFlight).toBeLessThanOrEqual(32);
+      const acknowledged = connection.publish(topic, own).then(() => void underWay.delete(acknowledged));
+      underWay.add(acknowledged);
     }
-    await Promise.all(sent);
+    await Promise.all(underWay);
     expect(taken).toEqual(Array.from({ length: count }, (_, n) => n));
     expect(most).toBeLessThanOrEqual(32);
   });
@@ -313,46 +312,6 @@ describe("the client", () => {
 
   it("insists on a keepalive that a held-back acknowledgement does not outlast", () => {
     expect(() => openMqtt({ url: "mqtt://127.0.0.1:1", clientId: "a", logger, keepaliveSeconds: 10 })).toThrow(RangeError);
-  });
-});
-
-describe("the sender", () => {
-  it("never has more in flight than its window, and keeps the order of its calls", async () => {
-    const published: string[] = [];
-    const answers: PromiseWithResolvers<void>[] = [];
-    const publish = (_: string, payload: Uint8Array) => {
-      published.push(text(payload));
-      answers.push(Promise.withResolvers<void>());
-      return answers.at(-1)!.promise;
-    };
-    const sender = createSender({ publish }, topic, 2);
-    const sends = ["a", "b", "c", "d"].map((name) => sender.send(bytes(name)));
-    await until(() => published.length === 2);
-    expect(sender.inFlight).toBe(2);
-    const room = sender.room();
-    answers[1]!.resolve();
-    await sends[1];
-    await until(() => published.length === 3);
-    expect(published).toEqual(["a", "b", "c"]);
-    answers[0]!.resolve();
-    answers[2]!.resolve();
-    await room;
-    await until(() => published.length === 4);
-    answers[3]!.resolve();
-    await Promise.all(sends);
-    expect(sender.inFlight).toBe(0);
-  });
-
-  it("frees its place when a message cannot be sent, and lets go of who waits with an aborted signal", async () => {
-    const failing = createSender({ publish: () => Promise.reject(new Error("too large")) }, topic, 1);
-    await expect(failing.send(bytes("a"))).rejects.toThrow("too large");
-    await failing.room();
-    const stuck = createSender({ publish: () => new Promise(() => {}) }, topic, 1);
-    void stuck.send(bytes("a"));
-    const stop = new AbortController();
-    const room = stuck.room(stop.signal);
-    stop.abort(new Error("enough"));
-    await expect(room).rejects.toThrow("enough");
   });
 });
 

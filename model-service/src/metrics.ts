@@ -1,0 +1,38 @@
+import { type DurationHistogram, durationHistogram, type MetricDefinition, samplesBy } from "@smile/runtime/metrics";
+import type { ModelService } from "./service.ts";
+
+/** How long scoring one batch by one head takes, waiting for a worker included; 1 ms to 10 s. */
+export function scoringHistogram(): DurationHistogram {
+  const bounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
+  const help = "Scoring one batch by one head, waiting for a worker included";
+  return durationHistogram("smile_model_service_scoring_seconds", help, bounds);
+}
+
+/**
+ * The model service's figures for Prometheus. Each is read from what it counts anyway.
+ * @param service.lag records of its partitions that are not settled
+ */
+export function modelServiceMetrics(service: Pick<ModelService, "counters"> & { lag(): Promise<number> }): readonly MetricDefinition[] {
+  const { counters } = service;
+  const total = (name: string, help: string, read: () => number): MetricDefinition => {
+    return { kind: "counter", name: `smile_model_service_${name}_total`, help, read };
+  };
+  return [
+    total("batches", "Batches scored by every head of their feature set", () => counters.batches),
+    total("scores", "Score envelopes: one per batch and head", () => counters.scores),
+    total("scores_bytes", "Bytes of score envelopes", () => counters.bytes),
+    {
+      kind: "counter",
+      name: "smile_model_service_batches_refused_total",
+      help: "Batches that went to the dead-letter topic, by error code",
+      labels: ["code"],
+      read: () => samplesBy("code", counters.refused),
+    },
+    {
+      kind: "gauge",
+      name: "smile_model_service_lag_records",
+      help: "Batches of this member's partitions that are not scored and settled",
+      read: () => service.lag(),
+    },
+  ];
+}

@@ -1,0 +1,36 @@
+import { type MetricDefinition, samplesBy } from "@smile/runtime/metrics";
+import type { StreamProcessor } from "./service.ts";
+
+/**
+ * The stream processor's figures for Prometheus. Each is read from what it counts anyway.
+ * @param processor.lag records of its partitions that are not settled
+ */
+export function processorMetrics(processor: Pick<StreamProcessor, "counters"> & { lag(): Promise<number> }): readonly MetricDefinition[] {
+  const { ingress, merging, egress } = processor.counters;
+  const total = (name: string, help: string, read: () => number): MetricDefinition => {
+    return { kind: "counter", name: `smile_stream_processor_${name}_total`, help, read };
+  };
+  return [
+    total("frames_accepted", "Frames that are in the log and were acknowledged", () => ingress.accepted),
+    total("frames_accepted_bytes", "Bytes of accepted frames", () => ingress.bytes),
+    {
+      kind: "counter",
+      name: "smile_stream_processor_frames_refused_total",
+      help: "Frames that went to the dead-letter topic, by error code",
+      labels: ["code"],
+      read: () => samplesBy("code", ingress.refused),
+    },
+    total("frames_read", "Frames read from the log for merging", () => merging.frames),
+    total("frames_repeated", "Frames of the log that had been merged before", () => merging.repeated),
+    total("frames_skipped", "Frames of the log whose deployment is gone", () => merging.skipped),
+    total("batches", "Merged ciphertexts written to the log", () => merging.batches),
+    total("deliveries", "Scores sent to plants, repeats included", () => egress.deliveries),
+    total("deliveries_bytes", "Bytes of scores sent to plants", () => egress.bytes),
+    {
+      kind: "gauge",
+      name: "smile_stream_processor_lag_records",
+      help: "Frames of this member's partitions that are not merged and settled",
+      read: () => processor.lag(),
+    },
+  ];
+}

@@ -18,7 +18,10 @@ export class ServedHeads {
   readonly #params = new Set<string>();
   readonly #served = new Map<string, Served>();
 
-  /** @throws {PipelineError} PLAN_REFUSED when a head does not fit its deployment's parameters, DOCUMENT_INVALID when one is missing or belongs elsewhere */
+  /**
+   * @throws {PipelineError} PLAN_REFUSED when a head does not fit its deployment's parameters, DOCUMENT_INVALID when one is missing or
+   *   belongs elsewhere
+   */
   constructor(deployments: readonly ServedDeployment[]) {
     for (const { deployment, heads, modelPrivacy } of deployments) {
       const params = paramsFromDocument(deployment.params);

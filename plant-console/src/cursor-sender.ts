@@ -1,6 +1,9 @@
 import type { CursorMessage } from "./score-link.ts";
 
-/** Sends the newest cursor, one at a time: while one is on its way, the last of those that follow waits, and asks to resume if any of them did. */
+/**
+ * Sends the newest cursor, one at a time: while one is on its way, the last of those that follow waits, and asks to resume if any of
+ * them did.
+ */
 export class CursorSender {
   readonly #send: (cursor: CursorMessage) => Promise<void>;
   #waiting: CursorMessage | null = null;

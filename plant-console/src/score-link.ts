@@ -3,7 +3,10 @@ import { openMqtt } from "@smile/runtime/mqtt-client";
 import { cursorTopic, scoresTopic } from "@smile/schemas/topics";
 import type { Cursor } from "./cursor.ts";
 
-/** A cursor as it is sent. `resume`: what is on its way may be lost, send it again from `next` on; false only moves the sender's window on. */
+/**
+ * A cursor as it is sent. `resume`: what is on its way may be lost, send it again from `next` on; false only moves the sender's window
+ * on.
+ */
 export type CursorMessage = Cursor & { readonly resume: boolean };
 
 export type LinkHandlers = {
@@ -20,7 +23,7 @@ export interface ScoreLink extends AsyncDisposable {
 }
 export type OpenScoreLink = (handlers: LinkHandlers) => ScoreLink;
 
-/** A link over MQTT. The session is a clean one: what was on its way when a connection broke is asked for again, so nobody has to keep it. */
+/** A link over MQTT. The session is a clean one: what was on its way when a connection broke is asked for again. */
 export function mqttScoreLink(options: { url: string; plant: string; clientId?: string | undefined; logger: Logger }): OpenScoreLink {
   const { url, plant, logger } = options;
   return ({ onConnected, onDelivery }) => {

@@ -28,7 +28,7 @@ type Waiting = {
   readonly reject: (error: unknown) => void;
 };
 
-/** One transaction holds about this much, so that the event loop breathes between two. */
+/** One transaction holds about this much, so that the event loop has its turn between two. */
 const transactionBytes = 8 * 1024 * 1024;
 /** Settled records wait this long for an append to share its transaction, before they get one of their own. */
 const commitEveryMs = 100;

@@ -42,7 +42,7 @@ const tables = `
 
 type RecordRow = { offset: number; timestamp_ms: number; key: string; headers: string; value: Uint8Array };
 
-/** The tables of the embedded log and every statement on them. Calls throw PipelineError LOG_UNAVAILABLE or FILE_DAMAGED naming the file. */
+/** The tables of the embedded log and every statement on them. Calls throw PipelineError LOG_UNAVAILABLE or FILE_DAMAGED. */
 export class EmbeddedStore implements Disposable {
   readonly #db: SqliteFile;
   readonly #slots = new Map<string, readonly Slot[]>();

@@ -30,7 +30,7 @@ export function clusterSettings(points: readonly (readonly number[])[], settings
   if (sample.length === 0 || total <= 1e-9 * sample.length) return one;
   let centroids = [sample[farthest(distances(sample, one))]!];
   for (let k = 2; k <= mostClusters; k++) {
-    centroids = settle(sample, { scale, centroids: [...centroids, sample[farthest(distances(sample, { scale, centroids }))]!] });
+    centroids = lloyd(sample, { scale, centroids: [...centroids, sample[farthest(distances(sample, { scale, centroids }))]!] });
     const within = distances(sample, { scale, centroids }).reduce((sum, value) => sum + value, 0);
     if (1 - within / total >= explainedByRegimes) return { scale, centroids: withoutOutliers(sample, { scale, centroids }) };
   }
@@ -38,7 +38,7 @@ export function clusterSettings(points: readonly (readonly number[])[], settings
 }
 
 /** Lloyd's algorithm to its fixed point, or 30 rounds. */
-function settle(sample: readonly (readonly number[])[], start: { scale: readonly number[]; centroids: (readonly number[])[] }) {
+function lloyd(sample: readonly (readonly number[])[], start: { scale: readonly number[]; centroids: (readonly number[])[] }) {
   let { centroids } = start;
   let before: number[] = [];
   for (let round = 0; round < 30; round++) {

@@ -1,7 +1,7 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Examples } from "./examples.ts";
 import { difference, Gram } from "./gram.ts";
 import { perInteger, solveRidge } from "./penalised-least-squares.ts";
-import { breathe } from "./training-run.ts";
 
 /**
  * For each penalty the RMSE over all held-out windows and each run's sum of squared errors; `sums` of the Gram of all windows, to
@@ -11,7 +11,8 @@ export type RidgeValidation = { readonly losses: { loss: number; perRun: Float64
 
 /**
  * k-fold cross-validation of ridge heads. One pass gathers a Gram per fold; each fold's training Gram is the total minus its own
- * (exact, since the features are integers), so penalties cost one Cholesky decomposition each.
+ * (exact, since the features are integers), so penalties cost one Cholesky decomposition each. Between long steps, here and in all
+ * training, timers, sockets and the terminal have their turn.
  * @param run,fold of each window, from 0 on
  * @param target of each window; predictions are limited to `range` before they are judged
  */
@@ -28,7 +29,7 @@ export async function crossValidateRidge(
   const grams = Array.from({ length: folds }, () => new Gram(width + 2));
   for (let i = 0; i < examples.count; i++) {
     grams[fold[i]!]!.add(examples.features, i * width, target[i]!);
-    if (i % 4096 === 0) await breathe();
+    if (i % 4096 === 0) await nextTurn();
   }
   const total = new Float64Array((width + 2) ** 2);
   for (const gram of grams)
@@ -48,7 +49,7 @@ export async function crossValidateRidge(
         for (let j = 0, at = i * width; j < width; j++, at++) score += weights[j]! * examples.features[at]!;
         perRun[p]![run[i]!]! += (Math.min(Math.max(score, range[0]), range[1]) - target[i]!) ** 2;
       }
-      await breathe();
+      await nextTurn();
     }
   }
   const losses = perRun.map((squares) => ({ loss: Math.sqrt(squares.reduce((a, b) => a + b, 0) / examples.count), perRun: squares }));

@@ -8,8 +8,9 @@ export function logistic(score: number): number {
 }
 
 /**
- * Minimises the negative log-likelihood + penalty / 2 |w|^2 by iteratively reweighted least squares, which is Newton's method (Hastie, Tibshirani and
- * Friedman, "The Elements of Statistical Learning", 4.4.1). The penalty keeps it finite where the classes can be separated.
+ * Minimises the negative log-likelihood + penalty / 2 |w|^2 by iteratively reweighted least squares, which is Newton's method (Hastie,
+ * Tibshirani and Friedman, "The Elements of Statistical Learning", 4.4.1). The penalty keeps it finite where the classes can be
+ * separated.
  * @param rows indices of the examples to learn from
  * @param positive 1 or 0 per example (all examples, not only `rows`)
  * @param start where to begin: the solution for a near penalty saves iterations

@@ -1,6 +1,7 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { FourierLift } from "@smile/features/spec";
 import { type CvTrial, chooseSetting } from "./choose-setting.ts";
-import { breathe, type OnProgress } from "./training-run.ts";
+import type { OnProgress } from "./training-run.ts";
 
 /** What the search may vary; `width` 0 means no Fourier lift, and then nothing but the penalty varies. */
 export type FourierGrid = { readonly width: number; readonly bandwidths: readonly number[]; readonly seeds: readonly number[] };
@@ -23,7 +24,7 @@ export async function searchSettings<T extends CvTrial>(
   const step = async (fourier: FourierLift | null) => {
     const what = fourier ? `, bandwidth ${fourier.bandwidth}, seed ${fourier.seed}` : "";
     onProgress?.(`cross-validation${what}`, (0.5 + done++) / (steps + 1));
-    await breathe();
+    await nextTurn();
     tried.push(...(await validate(fourier)));
   };
   if (firstSeed === undefined || width === 0) await step(null);

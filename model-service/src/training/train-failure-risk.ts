@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { entryOf } from "./choose-setting.ts";
 import { type Examples, encodeWindows, type LiftedWindows } from "./examples.ts";
@@ -6,7 +7,7 @@ import { type LinearOutput, perInteger } from "./penalised-least-squares.ts";
 import { foldOfWindows, prepareTraining, type TrainingOptions } from "./prepare-training.ts";
 import { searchSettings } from "./search-settings.ts";
 import type { TrainedHead } from "./trained-head.ts";
-import { breathe, type TrainingRun } from "./training-run.ts";
+import type { TrainingRun } from "./training-run.ts";
 
 export type FailureRiskOptions = TrainingOptions & {
   /** A window is positive when its machine fails within so much event time after the window's end. */
@@ -24,7 +25,7 @@ export async function trainFailureRisk(options: FailureRiskOptions): Promise<Tra
   const { runs, horizonMs, onProgress, fourierWidth = 0 } = options;
   const { bandwidths = [0.4, 0.75], seeds = [1], penalties = [1, 10, 100], folds = 5 } = options;
   onProgress?.("regimes, lift and standardisation", 0);
-  await breathe();
+  await nextTurn();
   const { windows, featureSet } = prepareTraining(options);
   const fold = foldOfWindows(windows, runs.length, folds);
   const positive = labelWindows(windows, runs, horizonMs);
@@ -42,7 +43,7 @@ export async function trainFailureRisk(options: FailureRiskOptions): Promise<Tra
       const judge = labelled.filter((i) => fold[i] === held);
       let output: LinearOutput | undefined;
       for (const [p, penalty] of penalties.entries()) {
-        await breathe();
+        await nextTurn();
         output = fitLogistic(examples, learn, positive, penalty, output);
         addLosses(examples, judge, positive, windows.run, output, perRun[p]!);
       }

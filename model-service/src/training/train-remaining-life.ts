@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { DegradationLift } from "@smile/features/spec";
 import { entryOf } from "./choose-setting.ts";
@@ -7,7 +8,6 @@ import { solveRidge } from "./penalised-least-squares.ts";
 import { foldOfWindows, prepareTraining, type TrainingOptions } from "./prepare-training.ts";
 import { searchSettings } from "./search-settings.ts";
 import type { TrainedHead } from "./trained-head.ts";
-import { breathe } from "./training-run.ts";
 
 export type RemainingLifeOptions = Omit<TrainingOptions, "window" | "lift"> & {
   /** Event time of one unit of life, for instance one cycle; also length and hop of the window unless `window` is given. */
@@ -29,9 +29,9 @@ export const lifeLift: DegradationLift = {
 
 /**
  * Trains a ridge head that predicts remaining life in units, limited to [0, cap], from runs that ended in failure.
- * By default 300 Fourier features: 15 to 17 moving
- * sensors make F 391 to 403, and up to 409 features leave five lanes in 2,048 slots. Bandwidth, seed and penalty are chosen by cross-validation grouped by run (see `chooseSetting`); loss is the RMSE on the capped
- * life of all held-out windows. Deterministic.
+ * By default 300 Fourier features: 15 to 17 moving sensors make F 391 to 403, and up to 409 features leave five lanes in 2,048 slots.
+ * Bandwidth, seed and penalty are chosen by cross-validation grouped by run (see `chooseSetting`); loss is the RMSE on the capped life
+ * of all held-out windows. Deterministic.
  * @throws {PipelineError} TRAINING_IMPOSSIBLE when a run has no failure, or there are too few runs or windows
  */
 export async function trainRemainingLife(options: RemainingLifeOptions): Promise<TrainedHead> {
@@ -45,7 +45,7 @@ export async function trainRemainingLife(options: RemainingLifeOptions): Promise
     });
   }
   onProgress?.("regimes, lift and standardisation", 0);
-  await breathe();
+  await nextTurn();
   const { windows, featureSet } = prepareTraining({ ...options, window, lift: options.lift ?? lifeLift });
   const fold = foldOfWindows(windows, options.runs.length, folds);
   const target = windows.endMs.map((endMs, i) => {

@@ -11,10 +11,3 @@ export type TrainingRun = {
 
 /** Told what training does and how much of it is done, from 0 to 1. */
 export type OnProgress = (text: string, fraction: number) => void;
-
-/** Lets timers, sockets and the terminal have their turn between two long steps. */
-export function breathe(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
-}

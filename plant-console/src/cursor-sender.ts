@@ -1,4 +1,4 @@
-import type { CursorMessage } from "./score-link.ts";
+import type { CursorMessage } from "@smile/schemas/cursor";
 
 /**
  * Sends the newest cursor, one at a time: while one is on its way, the last of those that follow waits, and asks to resume if any of

@@ -1,10 +1,5 @@
+import type { Cursor } from "@smile/schemas/cursor";
 import type { Delivery } from "@smile/schemas/envelopes";
-
-/**
- * How far a plant has stored its scores: the first offset that it has not, in one partition of one topic; all null when it has stored
- * none.
- */
-export type Cursor = { readonly topicId: string | null; readonly partition: number | null; readonly next: number | null };
 
 type Claim = Pick<Delivery, "topicId" | "partition" | "from" | "offset">;
 

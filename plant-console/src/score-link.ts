@@ -1,13 +1,7 @@
 import type { Logger } from "@smile/runtime/logging";
 import { openMqtt } from "@smile/runtime/mqtt-client";
+import { type CursorMessage, encodeCursor } from "@smile/schemas/cursor";
 import { cursorTopic, scoresTopic } from "@smile/schemas/topics";
-import type { Cursor } from "./cursor.ts";
-
-/**
- * A cursor as it is sent. `resume`: what is on its way may be lost, send it again from `next` on; false only moves the sender's window
- * on.
- */
-export type CursorMessage = Cursor & { readonly resume: boolean };
 
 export type LinkHandlers = {
   /** A connection stands and receives: whatever comes from here on comes on it. Called again after each reconnection. */
@@ -35,7 +29,7 @@ export function mqttScoreLink(options: { url: string; plant: string; clientId?: 
       onReady: onConnected,
     });
     return {
-      sendCursor: (cursor) => connection.publish(cursorTopic(plant), Buffer.from(JSON.stringify(cursor))),
+      sendCursor: (cursor) => connection.publish(cursorTopic(plant), encodeCursor(cursor)),
       [Symbol.asyncDispose]: () => connection[Symbol.asyncDispose](),
     };
   };

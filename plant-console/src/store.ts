@@ -1,6 +1,6 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { SqliteFile } from "@smile/runtime/sqlite";
-import type { Cursor } from "./cursor.ts";
+import type { Cursor } from "@smile/schemas/cursor";
 import { type AlertRule, decide } from "./decide.ts";
 import type { Risk, RiskId } from "./score-reader.ts";
 

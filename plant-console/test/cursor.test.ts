@@ -1,6 +1,7 @@
+import type { Cursor } from "@smile/schemas/cursor";
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { behind, type Cursor, standingOf } from "../src/cursor.ts";
+import { behind, standingOf } from "../src/cursor.ts";
 
 const here = { topicId: "scores-1", partition: 0 };
 const none: Cursor = { topicId: null, partition: null, next: null };

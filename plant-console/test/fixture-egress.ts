@@ -1,8 +1,8 @@
 import { openTemporaryLog } from "@smile/runtime/embedded-log";
 import { silentLogger } from "@smile/runtime/logging";
 import { type Broker, startBroker } from "@smile/runtime/mqtt-broker";
+import { type CursorMessage, parseCursor } from "@smile/schemas/cursor";
 import { cursorTopic, LOG_TOPICS } from "@smile/schemas/topics";
-import { type Cursor, parseCursor } from "@smile/stream-processor/cursor";
 import { Egress } from "@smile/stream-processor/egress";
 import { PLANT } from "./fixture-plant.ts";
 
@@ -10,7 +10,7 @@ import { PLANT } from "./fixture-plant.ts";
 export type FixtureEgress = AsyncDisposable & {
   readonly url: string;
   /** Cursors heard, in order. */
-  readonly cursors: readonly Cursor[];
+  readonly cursors: readonly CursorMessage[];
   /** Resolves when the console has said that it stored everything below an offset. */
   storedUpTo(offset: number): Promise<void>;
   append(scores: readonly Uint8Array[], plant?: string): Promise<void>;
@@ -23,7 +23,7 @@ export async function startFixtureEgress(): Promise<FixtureEgress> {
   await using opened = new AsyncDisposableStack();
   const log = opened.use(await openTemporaryLog({ logger }));
   await log.ensureTopics([{ name: LOG_TOPICS.scores, partitions: 1 }]);
-  const cursors: Cursor[] = [];
+  const cursors: CursorMessage[] = [];
   const waiting: { offset: number; resolve: () => void }[] = [];
   let broker: Broker;
   let egress = makeEgress();

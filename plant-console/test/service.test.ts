@@ -1,10 +1,11 @@
 import { PassThrough } from "node:stream";
 import { createLogger, silentLogger } from "@smile/runtime/logging";
+import type { CursorMessage } from "@smile/schemas/cursor";
 import type { Lease } from "@smile/schemas/documents";
 import { deliveryCodec, type Score } from "@smile/schemas/envelopes";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openDecryptionKeys } from "../src/decryption-keys.ts";
-import type { CursorMessage, LinkHandlers } from "../src/score-link.ts";
+import type { LinkHandlers } from "../src/score-link.ts";
 import { type PlantConsoleOptions, startPlantConsole } from "../src/service.ts";
 import { type AlertEvent, RiskStore, type StoredRisk } from "../src/store.ts";
 import { type FixturePlant, features, openFixturePlant, PLANT } from "./fixture-plant.ts";

@@ -17,7 +17,7 @@ export const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 export const framesTopic = (plant: string, gateway: string) => `smile/v1/${plant}/${gateway}/frames`;
 /** MQTT: deliveries to a plant. */
 export const scoresTopic = (plant: string) => `smile/v1/${plant}/scores`;
-/** MQTT: how far a plant has stored its scores; JSON `Cursor`. */
+/** MQTT: how far a plant has stored its scores; JSON, see cursor.ts. */
 export const cursorTopic = (plant: string) => `smile/v1/${plant}/cursor`;
 
 /**

@@ -1,8 +1,8 @@
 import type { Log } from "@smile/runtime/log";
 import { partitionOf } from "@smile/runtime/partition";
+import type { CursorMessage } from "@smile/schemas/cursor";
 import { deliveryCodec } from "@smile/schemas/envelopes";
 import { LOG_TOPICS, scoresTopic } from "@smile/schemas/topics";
-import type { Cursor } from "./cursor.ts";
 
 /** What egress has done since it started; repeats after a plant resumed count again. */
 export type EgressCounters = { deliveries: number; bytes: number };
@@ -31,7 +31,7 @@ export class Egress implements AsyncDisposable {
   }
 
   /** Takes a plant's cursor: begins its feed, moves its window on, or has it go back. */
-  cursor(plant: string, cursor: Cursor): void {
+  cursor(plant: string, cursor: CursorMessage): void {
     if (this.#stop.signal.aborted) return;
     let feed = this.#feeds.get(plant);
     if (feed === undefined) {
@@ -89,7 +89,7 @@ class Feed {
   /** Offsets sent and not stored, ascending. */
   #inFlight: number[] = [];
   /** What the plant has said and `follow` has not taken yet. */
-  #heard: Cursor | null = null;
+  #heard: CursorMessage | null = null;
   #news = Promise.withResolvers<void>();
   #reading = new AbortController();
 
@@ -102,7 +102,7 @@ class Feed {
     this.from = offset + 1;
   }
 
-  hear(cursor: Cursor): void {
+  hear(cursor: CursorMessage): void {
     this.#heard = { ...cursor, resume: cursor.resume || this.#heard?.resume === true };
     if (cursor.resume) this.#reading.abort();
     this.#news.resolve();

@@ -2,10 +2,10 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { openTemporaryLog } from "@smile/runtime/embedded-log";
 import { silentLogger } from "@smile/runtime/logging";
 import { openMqtt } from "@smile/runtime/mqtt-client";
+import { encodeCursor, parseCursor } from "@smile/schemas/cursor";
 import { deliveryCodec } from "@smile/schemas/envelopes";
 import { cursorTopic, LOG_TOPICS, scoresTopic } from "@smile/schemas/topics";
 import { expect, it } from "vitest";
-import { parseCursor } from "../src/cursor.ts";
 import { startStreamProcessor } from "../src/service.ts";
 
 const loopback = { host: "127.0.0.1", port: 0 };
@@ -22,7 +22,7 @@ async function open() {
   return { log, processor, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
-const resume = JSON.stringify({ next: null, partition: null, resume: true });
+const resume = encodeCursor({ topicId: null, partition: null, next: null, resume: true });
 
 /** A client that subscribes to a filter, and what it receives. */
 function subscriber(url: string, clientId: string, filter: string) {
@@ -44,7 +44,7 @@ it("delivers a plant's scores to who subscribes to that plant, and refuses wildc
   for (const { plant, client } of plants) {
     opened.use(client);
     await client.ready();
-    await client.publish(cursorTopic(plant), Buffer.from(resume));
+    await client.publish(cursorTopic(plant), resume);
   }
   while (plants.some(({ received }) => received.length === 0)) await nextTurn();
   for (const { plant, received } of plants) expect(received.map(scoreOf)).toEqual([plant]);
@@ -64,15 +64,18 @@ it("hears nothing from plants but cursors, hands none of it on, and goes on afte
   await client.ready();
   await intruder.publish(scoresTopic("north"), Buffer.from("a score of my own"));
   await client.publish(cursorTopic("north"), Buffer.from("{"));
-  await client.publish(cursorTopic("no/plant"), Buffer.from(resume));
-  await client.publish(cursorTopic("north"), Buffer.from(resume));
+  await client.publish(cursorTopic("no/plant"), resume);
+  await client.publish(cursorTopic("north"), resume);
   while (at.processor.counters.egress.deliveries === 0 || received.length === 0) await nextTurn();
   expect(received.map(scoreOf)).toEqual(["1"]);
 });
 
-it.each(["", "[]", '{"next":-1,"partition":0,"resume":true}', '{"next":1.5,"partition":0,"resume":true}', '{"next":1,"partition":0}'])(
-  "takes %j for no cursor",
-  (text) => {
-    expect(() => parseCursor(Buffer.from(text))).toThrow(/FRAME_MALFORMED/);
-  },
-);
+it.each([
+  "",
+  "[]",
+  '{"topicId":"t","next":-1,"partition":0,"resume":true}',
+  '{"topicId":"t","next":1.5,"partition":0,"resume":true}',
+  '{"topicId":"t","next":1,"partition":0}',
+])("takes %j for no cursor", (text) => {
+  expect(() => parseCursor(Buffer.from(text))).toThrow(/FRAME_MALFORMED/);
+});

@@ -3,6 +3,7 @@ import batchV1 from "./avro/batch.v1.json" with { type: "json" };
 import deadLetterV1 from "./avro/dead-letter.v1.json" with { type: "json" };
 import deliveryV1 from "./avro/delivery.v1.json" with { type: "json" };
 import frameV1 from "./avro/frame.v1.json" with { type: "json" };
+import gapV1 from "./avro/gap.v1.json" with { type: "json" };
 import scoreV1 from "./avro/score.v1.json" with { type: "json" };
 import { envelopeCodec } from "./avro.ts";
 
@@ -39,6 +40,28 @@ export type Part = MessageId & {
 /** A gateway's windows of one time, encrypted. `signature` is empty until gateways have identities. */
 export type Frame = CiphertextKind & Part & { readonly ciphertext: Uint8Array; readonly signature: Uint8Array };
 
+/**
+ * Frames of a gateway that were sealed and will never be sent: its spool was full ("bytes") or they were too old ("age"). What its
+ * spool knows of them; one that was sent before a crash, its acknowledgement lost, may have arrived all the same.
+ */
+export type Gap = {
+  readonly plant: string;
+  readonly gateway: string;
+  readonly epoch: number;
+  /** First and last sequence that is missing; every one between is. */
+  readonly fromSequence: number;
+  readonly toSequence: number;
+  /** How many frames that is, and the windows in them. */
+  readonly frames: number;
+  readonly windows: number;
+  /** Earliest and latest end of those windows, event time in milliseconds since 1970. */
+  readonly fromTimeMs: number;
+  readonly toTimeMs: number;
+  readonly reason: "bytes" | "age";
+  /** Empty until gateways have identities. */
+  readonly signature: Uint8Array;
+};
+
 /** Frames of one kind whose lanes are disjoint, added into one ciphertext. */
 export type Batch = CiphertextKind & {
   readonly parts: readonly Part[];
@@ -54,7 +77,7 @@ export type Score = CiphertextKind & {
   readonly signature: Uint8Array;
 };
 
-/** A score on its way to the plant, with what the plant's cursor needs. */
+/** A score or a gap on its way to the plant, with what the plant's cursor needs. */
 export type Delivery = {
   /** Where `from` and `offset` count: a partition of a topic, which has another id when the log was made anew. */
   readonly topicId: string;
@@ -62,6 +85,7 @@ export type Delivery = {
   /** In [from, offset) is nothing of this plant's: who has stored everything below `from` has, with this one, everything up to `offset`. */
   readonly from: number;
   readonly offset: number;
+  /** A Score envelope, or a Gap envelope: their first bytes differ. */
   readonly score: Uint8Array;
 };
 
@@ -79,6 +103,7 @@ export type DeadLetter = {
 };
 
 export const frameCodec = envelopeCodec<Frame>("F", [frameV1]);
+export const gapCodec = envelopeCodec<Gap>("G", [gapV1]);
 export const batchCodec = envelopeCodec<Batch>("B", [batchV1]);
 export const scoreCodec = envelopeCodec<Score>("S", [scoreV1]);
 export const deliveryCodec = envelopeCodec<Delivery>("D", [deliveryV1]);

@@ -1,6 +1,6 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
 
-/** Topics of the log and what their records are: see envelopes.ts. Keyed by plant where nothing else is said. */
+/** Topics of the log and what their records are: see envelopes.ts. Keyed by plant where nothing else is said. Gaps stand among the scores. */
 export const LOG_TOPICS = {
   frames: "smile.frames.v1",
   batches: "smile.batches.v1",
@@ -13,7 +13,7 @@ export const LOG_TOPICS = {
 /** Names of plants and gateways become MQTT topic levels and certificate subjects: letters, digits, dot, dash and underscore, 1 to 64. */
 export const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
-/** MQTT: frames from a gateway. */
+/** MQTT: frames from a gateway, and in their place the gaps that it had to leave. */
 export const framesTopic = (plant: string, gateway: string) => `smile/v1/${plant}/${gateway}/frames`;
 /** MQTT: deliveries to a plant. */
 export const scoresTopic = (plant: string) => `smile/v1/${plant}/scores`;

@@ -9,6 +9,8 @@ import {
   deliveryCodec,
   type Frame,
   frameCodec,
+  type Gap,
+  gapCodec,
   type Part,
   type Score,
   scoreCodec,
@@ -40,6 +42,19 @@ const part: Part = {
 const jobPart: Part = { ...part, gateway: "hr", jobId: "segments-2026", frameCount: 12, lanes: Uint8Array.of(255) };
 
 const frame: Frame = { ...kind, ...jobPart, ciphertext: Uint8Array.of(0, 1, 2, 253, 254, 255), signature: new Uint8Array(64).fill(9) };
+const gap: Gap = {
+  plant: "plant-1",
+  gateway: "gateway-7",
+  epoch: 1_790_000_000_000,
+  fromSequence: 4_294_967_297,
+  toSequence: 4_294_967_360,
+  frames: 64,
+  windows: 4_000,
+  fromTimeMs: 1_790_000_000_000,
+  toTimeMs: 1_790_000_060_000,
+  reason: "age",
+  signature: new Uint8Array(64).fill(9),
+};
 const batch: Batch = {
   ...kind,
   scheme: "identity",
@@ -80,6 +95,7 @@ export const EXAMPLES: readonly Example[] = [
   example("score", scoreCodec, score),
   example("delivery", deliveryCodec, delivery),
   example("dead-letter", deadLetterCodec, deadLetter),
+  example("gap", gapCodec, gap),
 ];
 
 /** The same value with plain byte arrays, whatever kind of view each was: decoding gives Buffers. */

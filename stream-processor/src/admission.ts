@@ -2,12 +2,15 @@ import { hash } from "node:crypto";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { decodeLanes } from "@smile/he/lanes";
 import { checkFrame, frameLength } from "@smile/he/wire";
-import { type Frame, frameCodec } from "@smile/schemas/envelopes";
+import { type Frame, frameCodec, type Gap, gapCodec } from "@smile/schemas/envelopes";
 import { parseFramesTopic } from "@smile/schemas/topics";
 import type { Catalogue } from "./catalogue.ts";
 
 /** No envelope of a deployed frame is larger: two polynomials of 4096 residues of 60 bits are 61,440 bytes. */
 export const LARGEST_FRAME_BYTES = 64 * 1024;
+
+/** No gap's envelope is larger: two names of 64 bytes, seven numbers of at most 8 bytes, a signature of 64 bytes. */
+export const LARGEST_GAP_BYTES = 1024;
 
 /**
  * Everything that is checked on a frame from outside before it enters the log, cheapest first: length, schema, sender, parameters
@@ -24,10 +27,7 @@ export function admitFrame(topic: string, bytes: Uint8Array, catalogue: Catalogu
     });
   }
   const frame = frameCodec.decode(bytes);
-  const sender = parseFramesTopic(topic);
-  if (sender.plant !== frame.plant || sender.gateway !== frame.gateway) {
-    throw new PipelineError("FRAME_WRONG_SENDER", "the envelope names another plant or gateway than its topic");
-  }
+  checkSender(topic, frame);
   const kind = catalogue.find(frame);
   decodeLanes(frame.lanes, kind.lanes);
   const expected = frameLength(kind.params, kind.keyMode);
@@ -42,4 +42,37 @@ export function admitFrame(topic: string, bytes: Uint8Array, catalogue: Catalogu
     throw new PipelineError("FRAME_WRONG_HASH", "the ciphertext has another SHA-256 than the envelope says");
   checkFrame(kind.params, kind.keyMode, frame.ciphertext);
   return frame;
+}
+
+/** Whether the bytes claim to be a gap, not a frame: both come on a gateway's one topic. */
+export function isGap(bytes: Uint8Array): boolean {
+  return bytes[0] === 0x47; // "G", gapCodec's letter
+}
+
+/**
+ * Everything that is checked on a gap before it enters the log: length, schema, sender, and that its numbers can be true together.
+ * @param topic the MQTT topic it was published to
+ * @throws {PipelineError} FRAME_WRONG_LENGTH, FRAME_MALFORMED, FRAME_WRONG_SENDER
+ */
+export function admitGap(topic: string, bytes: Uint8Array): Gap {
+  if (bytes.length > LARGEST_GAP_BYTES) {
+    throw new PipelineError("FRAME_WRONG_LENGTH", `the gap's envelope has ${bytes.length} bytes`, {
+      length: bytes.length,
+      largest: LARGEST_GAP_BYTES,
+    });
+  }
+  const gap = gapCodec.decode(bytes);
+  checkSender(topic, gap);
+  const { epoch, fromSequence, toSequence, frames, windows, fromTimeMs, toTimeMs } = gap;
+  const agrees =
+    epoch >= 0 && fromSequence >= 0 && frames >= 1 && frames === toSequence - fromSequence + 1 && windows >= 0 && fromTimeMs <= toTimeMs;
+  if (!agrees) throw new PipelineError("FRAME_MALFORMED", "the gap's numbers contradict each other", { length: bytes.length });
+  return gap;
+}
+
+function checkSender(topic: string, { plant, gateway }: Pick<Gap, "plant" | "gateway">): void {
+  const sender = parseFramesTopic(topic);
+  if (sender.plant !== plant || sender.gateway !== gateway) {
+    throw new PipelineError("FRAME_WRONG_SENDER", "the envelope names another plant or gateway than its topic");
+  }
 }

@@ -12,6 +12,7 @@ export function processorMetrics(processor: Pick<StreamProcessor, "counters"> & 
   };
   return [
     total("frames_accepted", "Frames that are in the log and were acknowledged", () => ingress.accepted),
+    total("gaps_accepted", "Gaps that gateways reported: frames that will never come", () => ingress.gaps),
     total("frames_accepted_bytes", "Bytes of accepted frames", () => ingress.bytes),
     {
       kind: "counter",

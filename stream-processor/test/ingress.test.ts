@@ -4,7 +4,7 @@ import { openTemporaryLog } from "@smile/runtime/embedded-log";
 import type { Log } from "@smile/runtime/log";
 import { silentLogger } from "@smile/runtime/logging";
 import { openMqtt } from "@smile/runtime/mqtt-client";
-import { deadLetterCodec, frameCodec } from "@smile/schemas/envelopes";
+import { deadLetterCodec, frameCodec, type Gap, gapCodec } from "@smile/schemas/envelopes";
 import { framesTopic, LOG_TOPICS } from "@smile/schemas/topics";
 import { expect, it } from "vitest";
 import { collect } from "../../test/support/collect.ts";
@@ -86,4 +86,41 @@ it("acknowledges nothing while the log fails: the gateway sends again, and every
   // Those sent again may come behind newer ones, and some twice; their ids tell.
   expect([...new Set(sequences)].sort()).toEqual([0, 1, 2, 3, 4, 5]);
   expect(processor.counters.ingress.refused).toEqual({});
+});
+
+it("puts a gateway's gaps among the plant's scores, and refuses gaps of another sender or that contradict themselves", async () => {
+  using small = await smallDeployment();
+  await using log = await openTemporaryLog({ logger });
+  await using processor = await start(log, small);
+  await using gateway = openMqtt({ url: processor.framesUrl, clientId: "g", logger });
+  const gap: Gap = {
+    plant: PLANT,
+    gateway: "g",
+    epoch: 7,
+    fromSequence: 3,
+    toSequence: 5,
+    frames: 3,
+    windows: 12,
+    fromTimeMs: 1000,
+    toTimeMs: 3000,
+    reason: "bytes",
+    signature: new Uint8Array(0),
+  };
+  const wrong: readonly [code: string, changes: Partial<Gap>][] = [
+    ["FRAME_WRONG_SENDER", { gateway: "other" }],
+    ["FRAME_WRONG_SENDER", { plant: "other" }],
+    ["FRAME_MALFORMED", { toSequence: 2 }],
+    ["FRAME_MALFORMED", { frames: 2 }],
+    ["FRAME_MALFORMED", { windows: -1 }],
+    ["FRAME_MALFORMED", { toTimeMs: 999 }],
+    ["FRAME_WRONG_LENGTH", { signature: new Uint8Array(2000) }],
+  ];
+  for (const [, changes] of wrong) await gateway.publish(framesTopic(PLANT, "g"), gapCodec.encode({ ...gap, ...changes }));
+  await gateway.publish(framesTopic(PLANT, "g"), gapCodec.encode(gap));
+  const [record] = await collect(log, LOG_TOPICS.scores, (records) => records.length > 0);
+  expect(record).toMatchObject({ offset: 0, key: PLANT });
+  expect(gapCodec.decode(record!.value)).toMatchObject({ fromSequence: 3, toSequence: 5, windows: 12, reason: "bytes" });
+  const letters = await collect(log, LOG_TOPICS.deadLetters, (records) => records.length >= wrong.length);
+  expect(letters.map(({ value }) => deadLetterCodec.decode(value).code)).toEqual(wrong.map(([code]) => code));
+  expect(processor.counters.ingress).toMatchObject({ accepted: 0, gaps: 1 });
 });

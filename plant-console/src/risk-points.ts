@@ -1,12 +1,13 @@
 import type { Point } from "@smile/runtime/time-series";
 import type { Deployment } from "@smile/schemas/documents";
+import type { Gap } from "@smile/schemas/envelopes";
 import type { AlertEvent, StoredRisk } from "./store.ts";
 
 /** Enough of a head's id to tell heads of one name apart; ids are hashes. */
 const shortIdLength = 12;
 
 /**
- * Risks and alerts of a plant as points. They are decrypted results: the database that they go to belongs to the plant. Series are told
+ * Risks, alerts and gaps of a plant as points. They are decrypted results: the database that they go to belongs to the plant. Series are told
  * apart by plant, machine, head (the card's name), head id and output.
  */
 export class RiskPoints {
@@ -33,6 +34,12 @@ export class RiskPoints {
       fields: { open: isRaised ? 1 : 0, risk: isRaised ? raisedRisk : (alert.clearedRisk ?? raisedRisk) },
       timeMs: isRaised ? raisedAtMs : (alert.clearedAtMs ?? raisedAtMs),
     };
+  }
+
+  /** `smile_gap`: frames and windows of a gateway that will never come, at the end of the last of them, and the seconds they span. */
+  gap({ gateway, reason, frames, windows, fromTimeMs, toTimeMs }: Gap): Point {
+    const fields = { frames, windows, seconds: (toTimeMs - fromTimeMs) / 1000 };
+    return { measurement: "smile_gap", tags: { plant: this.#plant, gateway, reason }, fields, timeMs: toTimeMs };
   }
 
   #tags(machine: string, headId: string, output: number): Readonly<Record<string, string>> {

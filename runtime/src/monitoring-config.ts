@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs";
-import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { z } from "zod";
@@ -24,8 +23,8 @@ const TimeSeriesSettings = z
     token: z.string().regex(tokenText, "must be one word").optional(),
     /** Path of a file with the token in it, relative to the configuration's folder. */
     tokenFile: z.string().min(1).optional(),
-    /** Who writes, as tag `instance`; two services of one kind need different ones. Default: the host's name. */
-    instance: z.string().min(1).default(hostname()),
+    /** Who writes, as tag `instance`; two services of one kind need different ones. Without it, the host's name. */
+    instance: z.string().min(1).optional(),
     flushMs: z.number().int().min(10).max(60_000).default(1000),
     spoolBytes: z
       .number()

@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import { writeFigures } from "./figures.ts";
 import { type Conditions, type HealthServer, startHealthServer } from "./health-server.ts";
 import { type InfluxSink, openInfluxSink } from "./influx-sink.ts";
@@ -69,7 +70,7 @@ export async function openMonitoring(options: {
   }
   let timeSeries: InfluxSink | undefined;
   if (settings.timeSeries) {
-    const { instance, figuresMs, ...database } = settings.timeSeries;
+    const { instance = hostname(), figuresMs, ...database } = settings.timeSeries;
     timeSeries = opened.use(openInfluxSink({ ...database, token: readToken(settings.timeSeries, folder), logger }));
     metrics.add(timeSeriesMetrics(timeSeries));
     const tags = { ...options.tags, service, instance };

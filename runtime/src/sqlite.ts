@@ -1,3 +1,4 @@
+import { closeSync, openSync } from "node:fs";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import { PipelineError } from "@smile/errors/pipeline-error";
 
@@ -11,6 +12,8 @@ export type SqliteOptions = {
   /** Statements that make the tables of a new file, and the version of that layout, kept in `user_version`. */
   readonly tables: string;
   readonly version: number;
+  /** Statements that bring a file of an older version to the next one: the first from version 1 to 2. Default: none. */
+  readonly upgrades?: readonly string[];
   /** How long a statement waits for a lock of another connection. */
   readonly busyMs: number;
   /** PRAGMA statements besides those that every file gets. */
@@ -34,7 +37,11 @@ export class SqliteFile implements Disposable {
   constructor(options: SqliteOptions) {
     this.#options = options;
     const { path, busyMs, pragmas = "" } = options;
-    this.#db = this.#named(() => new DatabaseSync(path, { timeout: busyMs }));
+    this.#db = this.#named(() => {
+      // SQLite gives a new file, and the files beside it, the mode of this one: nobody else reads risks, features or frames.
+      if (path !== ":memory:") closeSync(openSync(path, "a", 0o600));
+      return new DatabaseSync(path, { timeout: busyMs });
+    });
     try {
       this.#exec(`${pragmas} PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;`);
       this.transaction(() => this.#makeTables());
@@ -90,13 +97,14 @@ export class SqliteFile implements Disposable {
   }
 
   #makeTables(): void {
-    const { path, role, tables, version } = this.#options;
+    const { path, role, tables, version, upgrades = [] } = this.#options;
     const found = this.first<{ user_version: number }>("PRAGMA user_version")!.user_version;
     if (found > version) {
       const facts = { path, version: found, known: version };
       throw new PipelineError("FILE_DAMAGED", `${role} ${path} was written by a newer version (${found})`, facts);
     }
-    if (found < version) this.#exec(`${tables} PRAGMA user_version = ${version};`);
+    const steps = found === 0 ? [tables] : upgrades.slice(found - 1, version - 1);
+    if (found < version) this.#exec(`${steps.join(" ")} PRAGMA user_version = ${version};`);
   }
 
   #prepared(sql: string): StatementSync {

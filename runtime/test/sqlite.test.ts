@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -69,4 +69,25 @@ it("hands out rows one by one to a reader that stops early", () => {
   for (let n = 0; n < 10; n++) file.run("INSERT INTO numbers VALUES (?)", n);
   for (const { n } of file.each<{ n: number }>("SELECT n FROM numbers ORDER BY n")) if (n === 3) break;
   expect(Array.from(file.each("SELECT n FROM numbers WHERE n > ?", 7), (row) => ({ ...(row as object) }))).toEqual([{ n: 8 }, { n: 9 }]);
+});
+
+it("makes files that nobody but their owner reads, the write-ahead log too", () => {
+  using file = open();
+  file.run("INSERT INTO numbers (n) VALUES (1)");
+  expect(readdirSync(folder)).toContain("file.db-wal");
+  for (const name of readdirSync(folder)) expect(statSync(join(folder, name)).mode & 0o077).toBe(0);
+});
+
+it("brings a file of an older version to its own, step by step, and makes a new one at once", () => {
+  open()[Symbol.dispose]();
+  const later = {
+    tables: "CREATE TABLE numbers (n INTEGER NOT NULL UNIQUE, half REAL, name TEXT) STRICT;",
+    version: 3,
+    upgrades: ["ALTER TABLE numbers ADD COLUMN half REAL;", "ALTER TABLE numbers ADD COLUMN name TEXT;"],
+  };
+  const columns = (file: SqliteFile) => file.all<{ name: string }>("PRAGMA table_info(numbers)").map(({ name }) => name);
+  using upgraded = open(later);
+  using made = open({ ...later, path: join(folder, "new.db") });
+  expect(columns(upgraded)).toEqual(["n", "half", "name"]);
+  expect(columns(made)).toEqual(columns(upgraded));
 });

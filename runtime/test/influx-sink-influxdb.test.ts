@@ -15,7 +15,7 @@ if (!hasDocker) {
   it.skip("DID NOT RUN: writes to a real InfluxDB 2 (no Docker engine answers)", () => {});
 } else {
   it("stores in a real InfluxDB 2 what was written, over a pause of the database, and nothing with a wrong token", async () => {
-    await using container = await new GenericContainer("influxdb:2.7.12")
+    await using container = await new GenericContainer("influxdb:2.7.11")
       .withEnvironment({
         DOCKER_INFLUXDB_INIT_MODE: "setup",
         DOCKER_INFLUXDB_INIT_USERNAME: "test",

@@ -1,0 +1,84 @@
+import type { Socket } from "node:net";
+import { type Offence, PacketGuard, type PacketLimits } from "./mqtt-packet-guard.ts";
+
+export type IntakeLimits = PacketLimits & {
+  /** Messages of one client that are under way at once at most. */
+  readonly mostUnderWay: number;
+  /** No more is read while messages of this many bytes are under way. */
+  readonly mostBytesUnderWay: number;
+};
+
+/** Under way at once before anything is known of how fast messages are taken. */
+const firstAllowance = 8;
+/** How long a message under way should wait at most: far below any keepalive, long enough to keep a slow log busy. */
+const targetWaitMs = 1000;
+
+/**
+ * How many messages a client may have under way, so that each waits about `targetWaitMs`: by Little's law the rate at which its
+ * messages are taken is `underWay / waitedMs`. Never more than twice as many as were under way.
+ * @param underWay when the message was answered, itself included
+ * @returns at least 1
+ */
+export function allowanceAfter(underWay: number, waitedMs: number, most: number): number {
+  const fitting = Math.floor((underWay * targetWaitMs) / Math.max(waitedMs, 1));
+  return Math.max(1, Math.min(fitting, 2 * underWay, most));
+}
+
+/**
+ * What is between one client's socket and the broker's parser. aedes reads on while messages are with the hook; here reading stops at
+ * what may be under way, so that the socket, and then the client, feels how fast messages are taken.
+ */
+export class Intake {
+  readonly #guard: PacketGuard;
+  readonly #limits: IntakeLimits;
+  #allowance = firstAllowance;
+  #underWay = 0;
+  #bytesUnderWay = 0;
+
+  /**
+   * Takes over `read` of the socket; the parser must get its bytes by calling it, as aedes does.
+   * @param onOffence called once; the socket is destroyed
+   */
+  constructor(socket: Socket, limits: IntakeLimits, onOffence: (offence: Offence) => void) {
+    this.#guard = new PacketGuard(limits);
+    this.#limits = limits;
+    const read = socket.read.bind(socket) as (size?: number) => Buffer | null;
+    let rest: Buffer | null = null;
+    socket.read = (size?: number) => {
+      if (size === 0) return read(0); // Node's own way to have the buffer filled
+      const room = this.#room();
+      if (room === 0 || this.#guard.offence !== null) return null; // aedes asks again after each answer
+      const bytes = rest ?? read();
+      if (bytes === null) return null;
+      const end = this.#guard.scan(bytes, room);
+      rest = end < bytes.length ? bytes.subarray(end) : null;
+      if (this.#guard.offence === null) return rest === null ? bytes : bytes.subarray(0, end);
+      rest = null;
+      socket.destroy();
+      onOffence(this.#guard.offence);
+      return null;
+    };
+  }
+
+  /** Whether a whole CONNECT has come. */
+  get sawConnect(): boolean {
+    return this.#guard.sawConnect;
+  }
+
+  /** A message was handed over. @returns to be called before its answer is given */
+  begin(bytes: number): () => void {
+    const sinceMs = performance.now();
+    this.#underWay++;
+    this.#bytesUnderWay += bytes;
+    return () => {
+      this.#allowance = allowanceAfter(this.#underWay, performance.now() - sinceMs, this.#limits.mostUnderWay);
+      this.#underWay--;
+      this.#bytesUnderWay -= bytes;
+    };
+  }
+
+  #room(): number {
+    if (this.#bytesUnderWay >= this.#limits.mostBytesUnderWay) return 0;
+    return Math.max(0, this.#allowance - this.#underWay);
+  }
+}

@@ -14,14 +14,14 @@ const firstAllowance = 8;
 const targetWaitMs = 1000;
 
 /**
- * How many messages a client may have under way, so that each waits about `targetWaitMs`: by Little's law the rate at which its
- * messages are taken is `underWay / waitedMs`. Never more than twice as many as were under way.
- * @param underWay when the message was answered, itself included
- * @returns at least 1
+ * How many messages a client may have under way after one of them was answered: one more while answers come in time; when one was late, by
+ * Little's law as many as are taken within `targetWaitMs` at its rate, `ahead / waitedMs`.
+ * @param ahead messages under way when it came, itself included
+ * @returns 1 to `most`
  */
-export function allowanceAfter(underWay: number, waitedMs: number, most: number): number {
-  const fitting = Math.floor((underWay * targetWaitMs) / Math.max(waitedMs, 1));
-  return Math.max(1, Math.min(fitting, 2 * underWay, most));
+export function allowanceAfter(allowance: number, ahead: number, waitedMs: number, most: number): number {
+  if (waitedMs <= targetWaitMs) return Math.min(allowance + 1, most);
+  return Math.max(1, Math.min(allowance, Math.floor((ahead * targetWaitMs) / waitedMs)));
 }
 
 /**
@@ -68,10 +68,10 @@ export class Intake {
   /** A message was handed over. @returns to be called before its answer is given */
   begin(bytes: number): () => void {
     const sinceMs = performance.now();
-    this.#underWay++;
+    const ahead = ++this.#underWay;
     this.#bytesUnderWay += bytes;
     return () => {
-      this.#allowance = allowanceAfter(this.#underWay, performance.now() - sinceMs, this.#limits.mostUnderWay);
+      this.#allowance = allowanceAfter(this.#allowance, ahead, performance.now() - sinceMs, this.#limits.mostUnderWay);
       this.#underWay--;
       this.#bytesUnderWay -= bytes;
     };

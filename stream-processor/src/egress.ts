@@ -21,6 +21,7 @@ export class Egress implements AsyncDisposable {
   readonly #publish: (topic: string, payload: Uint8Array) => Promise<void>;
   readonly #onFailure: (error: unknown) => void;
   readonly #stop = new AbortController();
+  readonly #stopped = Promise.withResolvers<void>();
   readonly #feeds = new Map<string, Feed>();
 
   /** @param onFailure called once with what ended a plant's feed, such as a log that fails */
@@ -47,6 +48,7 @@ export class Egress implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
+    this.#stopped.resolve();
     for (const feed of this.#feeds.values()) feed.interrupt();
     await Promise.all([...this.#feeds.values()].map((feed) => feed.running));
   }
@@ -69,7 +71,8 @@ export class Egress implements AsyncDisposable {
         if (key !== plant) continue;
         const payload = deliveryCodec.encode({ topicId, partition, from: feed.from, offset, score: value });
         feed.sent(offset);
-        await this.#publish(scoresTopic(plant), payload);
+        // A broker that is away takes its time; stopping does not wait for it.
+        await Promise.race([this.#publish(scoresTopic(plant), payload), this.#stopped.promise]);
         this.counters.deliveries += 1;
         this.counters.bytes += payload.length;
       }

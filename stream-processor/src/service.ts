@@ -1,27 +1,26 @@
-import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
+import { isPipelineError } from "@smile/errors/pipeline-error";
 import type { Service } from "@smile/runtime/lifecycle";
 import type { Log } from "@smile/runtime/log";
 import type { Logger } from "@smile/runtime/logging";
-import { type Broker, type Publication, startBroker } from "@smile/runtime/mqtt-broker";
-import { parseCursor } from "@smile/schemas/cursor";
 import type { Deployment } from "@smile/schemas/documents";
-import { cursorTopic, LOG_TOPICS, NAME, scoresTopic } from "@smile/schemas/topics";
+import { LOG_TOPICS } from "@smile/schemas/topics";
 import type { BatcherLimits } from "./batcher.ts";
 import { Catalogue } from "./catalogue.ts";
+import { type Delivery, openDelivery } from "./delivery.ts";
 import { Egress, type EgressCounters } from "./egress.ts";
+import type { Endpoint, EndpointState } from "./endpoint.ts";
 import { Ingress, type IngressCounters } from "./ingress.ts";
+import { openIntake } from "./intake.ts";
 import { type MergingCounters, mergeFramesOf } from "./merging.ts";
-
-export type Listen = { readonly host: string; readonly port: number };
 
 export type StreamProcessorOptions = {
   readonly log: Log;
   readonly logger: Logger;
   readonly deployments: readonly Deployment[];
-  /** Where gateways publish frames. Port 0 takes a free one. */
-  readonly frames: Listen;
+  /** Where gateways publish frames. */
+  readonly frames: Endpoint;
   /** Where plants fetch scores: a broker of its own, so that a frozen subscriber cannot stall ingest. */
-  readonly scores: Listen;
+  readonly scores: Endpoint;
   readonly limits: BatcherLimits;
   /** Partitions of each topic, when it is created. */
   readonly partitions: number;
@@ -30,6 +29,7 @@ export type StreamProcessorOptions = {
 export type StreamProcessor = Service & {
   readonly framesUrl: string;
   readonly scoresUrl: string;
+  readonly endpoints: { readonly frames: EndpointState; readonly scores: EndpointState };
   readonly counters: { readonly ingress: IngressCounters; readonly merging: MergingCounters; readonly egress: EgressCounters };
 };
 
@@ -52,12 +52,15 @@ export async function startStreamProcessor(options: StreamProcessorOptions): Pro
   // Disposed from the last to the first: intake, then merging, then egress.
   await using opened = new AsyncDisposableStack();
   const egress = new Egress(log, (topic, payload) => delivery.publish(topic, payload), ended.reject);
-  const delivery: Broker = opened.use(
-    await startBroker({
-      ...options.scores,
+  const onFailure = (error: unknown) => {
+    if (!isPipelineError(error, "STOPPED")) ended.reject(error);
+  };
+  const delivery: Delivery = opened.use(
+    await openDelivery({
+      endpoint: options.scores,
+      onCursor: (plant, cursor) => egress.cursor(plant, cursor),
       logger: logger.child({ part: "egress" }),
-      authorizePublish: async (publication) => hearCursor(egress, publication, logger),
-      authorizeSubscribe: async (_, filter) => isScoresTopic(filter),
+      onFailure,
     }),
   );
   opened.use(egress);
@@ -70,10 +73,11 @@ export async function startStreamProcessor(options: StreamProcessorOptions): Pro
   });
   const ingress = new Ingress(log, catalogue, logger.child({ part: "ingress" }));
   const intake = opened.use(
-    await startBroker({
-      ...options.frames,
+    await openIntake({
+      endpoint: options.frames,
+      receive: (topic, payload) => ingress.receive(topic, payload),
       logger: logger.child({ part: "ingress" }),
-      authorizePublish: ({ topic, payload }) => ingress.receive(topic, payload),
+      onFailure,
     }),
   );
   logger.info({ framesUrl: intake.url, scoresUrl: delivery.url, deployments: deployments.length }, "stream processor started");
@@ -81,27 +85,9 @@ export async function startStreamProcessor(options: StreamProcessorOptions): Pro
   return {
     framesUrl: intake.url,
     scoresUrl: delivery.url,
+    endpoints: { frames: intake, scores: delivery },
     counters: { ingress: ingress.counters, merging: counters, egress: egress.counters },
     done: ended.promise,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
-}
-
-/** Plants subscribe to the scores of one plant; wildcards would reach the others'. */
-function isScoresTopic(filter: string): boolean {
-  const plant = filter.split("/")[2] ?? "";
-  return NAME.test(plant) && filter === scoresTopic(plant);
-}
-
-/** The one thing that plants may publish. Anything else is refused by resolving: sent again it would be the same. */
-function hearCursor(egress: Egress, { clientId, topic, payload }: Publication, logger: Logger): void {
-  const plant = topic.split("/")[2] ?? "";
-  try {
-    if (!NAME.test(plant) || topic !== cursorTopic(plant))
-      throw new PipelineError("FRAME_WRONG_SENDER", "plants publish nothing but their cursor");
-    egress.cursor(plant, parseCursor(payload));
-  } catch (error) {
-    if (!isPipelineError(error)) throw error;
-    logger.warn({ client: clientId, code: error.code }, "ignored a message to the delivery broker");
-  }
 }

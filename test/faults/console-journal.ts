@@ -1,0 +1,55 @@
+import { existsSync } from "node:fs";
+import { DatabaseSync } from "node:sqlite";
+import type { AlertEntry, NewestEntry, RiskEntry } from "./journals.ts";
+
+const RISKS = `
+  SELECT r.id, g.name AS gateway, r.epoch, r.sequence, r.block, r.lane, h.name AS headId, r.output, m.name AS machine,
+    r.frame_time_ms AS frameTimeMs, r.score, r.risk
+  FROM risks r JOIN names m ON m.id = r.machine JOIN names h ON h.id = r.head JOIN names g ON g.id = r.gateway
+  WHERE r.id > ? ORDER BY r.id`;
+const ALERTS = `
+  SELECT m.name AS machine, a.raised_at_ms AS raisedAtMs, a.cleared_at_ms AS clearedAtMs
+  FROM alerts a JOIN names m ON m.id = a.machine`;
+const NEWEST = "SELECT m.name AS machine, r.frame_time_ms AS frameTimeMs FROM machine_risks r JOIN names m ON m.id = r.machine";
+
+/**
+ * What the console has stored, read beside it while it runs, in the order in which it stored it: the file's own row ids, which no other
+ * reader of the store gives.
+ */
+export class ConsoleJournal implements Disposable {
+  readonly #path: string;
+  #db: DatabaseSync | undefined;
+  #last = 0;
+  readonly risks: RiskEntry[] = [];
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** Takes up the risks that came since the last call. @returns them */
+  read(): readonly RiskEntry[] {
+    const db = this.#open();
+    if (db === undefined) return [];
+    const rows = db.prepare(RISKS).all(this.#last) as unknown as (RiskEntry & { id: number })[];
+    this.#last = rows.at(-1)?.id ?? this.#last;
+    this.risks.push(...rows);
+    return rows;
+  }
+
+  alerts(): AlertEntry[] {
+    return (this.#open()?.prepare(ALERTS).all() ?? []) as unknown as AlertEntry[];
+  }
+
+  newest(): NewestEntry[] {
+    return (this.#open()?.prepare(NEWEST).all() ?? []) as unknown as NewestEntry[];
+  }
+
+  [Symbol.dispose](): void {
+    this.#db?.close();
+  }
+
+  #open(): DatabaseSync | undefined {
+    if (this.#db === undefined && existsSync(this.#path)) this.#db = new DatabaseSync(this.#path, { readOnly: true, timeout: 2000 });
+    return this.#db;
+  }
+}

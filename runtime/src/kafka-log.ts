@@ -2,17 +2,14 @@ import { createRequire } from "node:module";
 import { setTimeout as delay } from "node:timers/promises";
 import type { ConnectionOptions } from "node:tls";
 import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
-import {
+import kafkajs, {
   type Admin,
-  AssignerProtocol,
   type Broker,
   type Cluster,
-  ConfigResourceTypes,
   type Consumer,
-  Kafka,
+  type Kafka,
   type KafkaMessage,
   type LogEntry,
-  logLevel,
   type PartitionAssigner,
   type Producer,
   type SASLOptions,
@@ -66,6 +63,7 @@ const patienceMs = 10_000;
 /** Longest wait inside a broker, so that a connection is soon free again after an abort. */
 const longestFetchMs = 500;
 const heartbeatMs = 500;
+const dayMs = 24 * 60 * 60 * 1000;
 /** Settled records wait this long for more to share a commit. */
 const commitEveryMs = 100;
 /** What leaving may take when the brokers are away. */
@@ -74,6 +72,13 @@ const requestTimeoutMs = 15_000;
 
 /** kafkajs multiplies its retries: each step of a request retries by itself, so a few of each are enough. */
 const retry = { initialRetryTime: 100, maxRetryTime: 1000, retries: 2 };
+/**
+ * A member asks on for its coordinator while a broker restarts: then it is still the same member, and nobody has to wait until its
+ * former self is given up. Ends at the latest when `#lookAfter` does.
+ */
+const memberRetry = { initialRetryTime: 100, maxRetryTime: 500, retries: 100 };
+
+const { AssignerProtocol, ConfigResourceTypes, logLevel } = kafkajs;
 
 quietIdleQueues();
 
@@ -315,7 +320,7 @@ class KafkaLog implements Log {
         return Number(answer!.baseOffset);
       } catch (error) {
         const failure = named(error, `append to ${topic}`);
-        if (!failure.retriable || performance.now() + pauseMs > until) throw failure;
+        if (!mayPass(failure) || performance.now() + pauseMs > until) throw failure;
         await delay(pauseMs);
       }
     }
@@ -411,7 +416,11 @@ class KafkaMember implements GroupMember {
   #assignment = 0;
   /** True from the moment at which it is known where the partitions of the last assignment begin. */
   #ready = false;
-  #lastSignMs = performance.now();
+  /** When the coordinator last confirmed that we are a member. */
+  #confirmedMs = Number.NEGATIVE_INFINITY;
+  /** When membership last made a step of any kind. */
+  #stirredMs = performance.now();
+  #isJoining = true;
   #failure: PipelineError | undefined;
   #left = false;
   #turn = 0;
@@ -423,7 +432,7 @@ class KafkaMember implements GroupMember {
     this.#fetcher = new Fetcher(clusterOf(setup.kafka()));
     this.#first.promise.catch(() => {}); // `entered` tells
     setup.stopping.addEventListener("abort", this.#onStopping);
-    this.#watch = setInterval(() => this.#lookAfter(), setup.sessionTimeoutMs).unref();
+    this.#watch = setInterval(() => this.#lookAfter(), setup.sessionTimeoutMs / 5).unref();
     void this.#enter();
   }
 
@@ -501,29 +510,34 @@ class KafkaMember implements GroupMember {
       maxWaitTimeInMs: 100,
       allowAutoTopicCreation: false,
       // A crash is answered here.
-      retry: { ...retry, restartOnFailure: async () => false },
+      retry: { ...memberRetry, restartOnFailure: async () => false },
     });
     this.#consumer = consumer;
-    this.#lastSignMs = performance.now();
+    this.#isJoining = true;
+    this.#stirredMs = performance.now();
     const { GROUP_JOIN, HEARTBEAT, REBALANCING, CRASH } = consumer.events;
     const ours = () => this.#consumer === consumer && !this.#left;
     consumer.on(GROUP_JOIN, ({ payload }) => {
       if (!ours()) return void consumer.disconnect().catch(() => {});
       consumer.pause(topics.map((topic) => ({ topic })));
-      this.#lastSignMs = performance.now();
+      this.#isJoining = false;
+      this.#heard();
       void this.#assigned(payload.memberAssignment);
     });
     consumer.on(HEARTBEAT, () => {
-      if (ours()) this.#lastSignMs = performance.now();
+      if (ours()) this.#heard();
     });
     // Still a member of the old round: whoever gets the partition begins behind what is settled now.
     consumer.on(REBALANCING, () => {
-      if (ours()) this.#commitNow();
+      if (!ours()) return;
+      this.#isJoining = true;
+      this.#stirredMs = performance.now();
+      this.#commitNow();
     });
     consumer.on(CRASH, ({ payload }) => {
       if (!ours()) return;
       const failure = named(payload.error, `membership of group ${group}`);
-      if (!failure.retriable) return this.#fail(failure);
+      if (!mayPass(failure)) return this.#fail(failure);
       logger.warn({ err: failure }, "lost the group's coordinator, joining again");
       this.#enterAgain(consumer);
     });
@@ -534,7 +548,7 @@ class KafkaMember implements GroupMember {
     } catch (error) {
       if (!ours()) return;
       const failure = named(error, `membership of group ${group}`);
-      if (failure.retriable) this.#enterAgain(consumer);
+      if (mayPass(failure)) this.#enterAgain(consumer);
       else this.#fail(failure);
     }
   }
@@ -547,12 +561,21 @@ class KafkaMember implements GroupMember {
     }, 500).unref();
   }
 
-  /** kafkajs has ways to fall silent that end in no event. */
+  /**
+   * Joins anew when the coordinator has not confirmed us for so long that it has given us up, wherever it is now: kafkajs asks the
+   * same broker again and again, and has ways to fall silent that end in no event. While it is joining it has to wait for others.
+   */
   #lookAfter(): void {
     const consumer = this.#consumer;
-    if (consumer === undefined || performance.now() - this.#lastSignMs < 3 * this.#setup.sessionTimeoutMs) return;
-    this.#setup.logger.warn({ silentMs: Math.round(performance.now() - this.#lastSignMs) }, "no heartbeat for long, joining again");
+    const silentMs = performance.now() - this.#stirredMs;
+    if (consumer === undefined || silentMs < this.#setup.sessionTimeoutMs * (this.#isJoining ? 4 : 1)) return;
+    this.#setup.logger.warn({ silentMs: Math.round(silentMs) }, "the group's coordinator does not answer, joining again");
     this.#enterAgain(consumer);
+  }
+
+  #heard(): void {
+    this.#confirmedMs = performance.now();
+    this.#stirredMs = this.#confirmedMs;
   }
 
   #fail(failure: PipelineError): void {
@@ -619,7 +642,7 @@ class KafkaMember implements GroupMember {
     } catch (error) {
       if (assignment !== this.#assignment || this.#left || this.#setup.stopping.aborted) return;
       const failure = named(error, "committed offsets");
-      if (!failure.retriable) return this.#fail(failure);
+      if (!mayPass(failure)) return this.#fail(failure);
       logger.warn({ err: failure }, "could not learn where the assigned partitions begin, joining again");
       if (this.#consumer !== undefined) this.#enterAgain(this.#consumer);
     }
@@ -627,7 +650,7 @@ class KafkaMember implements GroupMember {
 
   /** False when the brokers may have given our partitions to others without our knowledge: after a freeze, or while they are away. */
   get #isMember(): boolean {
-    return this.#ready && performance.now() - this.#lastSignMs < this.#setup.sessionTimeoutMs - heartbeatMs;
+    return this.#ready && performance.now() - this.#confirmedMs < this.#setup.sessionTimeoutMs - heartbeatMs;
   }
 
   #take({ maxRecords, maxBytes }: ReadLimits): LogRecord[] {
@@ -681,7 +704,8 @@ class KafkaMember implements GroupMember {
         const held = this.#held.get(slotName(topic, partition));
         // Lost in the meantime, or lost and found again: the request was for another time.
         if (held === undefined || !asked.includes(held)) continue;
-        held.fetched.push(...records.filter(({ offset }) => offset >= held.settlement.next));
+        const from = Math.max(held.settlement.next, (held.fetched.at(-1)?.offset ?? -1) + 1);
+        held.fetched.push(...records.filter(({ offset }) => offset >= from));
       }
     } catch (error) {
       if (this.#left || this.#setup.stopping.aborted) return;
@@ -893,7 +917,7 @@ const slotOf = (name: string) => {
 };
 
 function clientOf({ brokers, clientId, ssl, sasl, logger }: KafkaLogOptions): Kafka {
-  return new Kafka({
+  return new kafkajs.Kafka({
     brokers: [...brokers],
     clientId,
     ...(ssl === undefined ? {} : { ssl }),
@@ -902,7 +926,7 @@ function clientOf({ brokers, clientId, ssl, sasl, logger }: KafkaLogOptions): Ka
     requestTimeout: requestTimeoutMs,
     retry,
     logLevel: logger.isLevelEnabled("debug") ? logLevel.INFO : logLevel.WARN,
-    logCreator: () => (entry) => tell(logger, entry),
+    logCreator: () => tellTo(logger),
   });
 }
 
@@ -917,19 +941,30 @@ function clusterOf(kafka: Kafka): Cluster {
   return cluster!;
 }
 
-/** kafkajs calls errors what it goes on to handle, such as a broker that restarts; what we cannot handle is thrown. */
-function tell(logger: Logger, { level, namespace, log: { message, error, broker } }: LogEntry): void {
-  const facts = { kafkajs: namespace, broker, error: typeof error === "string" ? error : undefined };
-  const isAnswer = namespace === "Connection" && message.startsWith("Response ");
-  if (level === logLevel.ERROR && !isAnswer) logger.warn(facts, message);
-  else if (level === logLevel.WARN) logger.info(facts, message);
-  else logger.debug(facts, message);
+/**
+ * Takes kafkajs' log lines. It calls errors what it goes on to handle, such as a broker that restarts; what we cannot handle is thrown.
+ * The same complaint comes from every connection, several times a second: it is told once in ten seconds.
+ */
+function tellTo(logger: Logger): (entry: LogEntry) => void {
+  const toldMs = new Map<string, number>();
+  return ({ level, namespace, log: { message, error, broker } }) => {
+    const facts = { kafkajs: namespace, broker, error: typeof error === "string" ? error : undefined };
+    const isAnswer = namespace === "Connection" && message.startsWith("Response ");
+    const isNews = performance.now() - (toldMs.get(message) ?? Number.NEGATIVE_INFINITY) > 10_000;
+    if (level > logLevel.WARN || isAnswer || !isNews) return logger.debug(facts, message);
+    if (toldMs.size > 100) toldMs.clear();
+    toldMs.set(message, performance.now());
+    if (level === logLevel.ERROR) logger.warn(facts, message);
+    else logger.info(facts, message);
+  };
 }
 
 function topicSettings({ retentionMs = defaultRetentionMs }: TopicSpec, replicationFactor: number): Record<string, string> {
   return {
     "cleanup.policy": "delete",
     "retention.ms": `${retentionMs}`,
+    // Only whole segments are deleted, and 1 GiB, the default, may be more than a topic gets in a year.
+    "segment.ms": `${Math.round(Math.min(dayMs, Math.max(dayMs / 24, retentionMs / 4)))}`,
     "max.message.bytes": `${maxBatchBytes}`,
     // The log's own clock: a client whose clock is wrong must not decide what retention deletes.
     "message.timestamp.type": "LogAppendTime",
@@ -992,6 +1027,9 @@ function named(error: unknown, what: string): PipelineError {
   const { message = String(error) } = chain.at(-1) ?? {};
   return new PipelineError("LOG_UNAVAILABLE", `Kafka does not answer as it should: ${what}: ${message}`, facts, error);
 }
+
+/** Of a topic that was found before, "unknown" is the word of a broker that has yet to hear of it, or that has just started. */
+const mayPass = (failure: PipelineError) => failure.retriable || failure.code === "LOG_TOPIC_UNKNOWN";
 
 function causesOf(error: unknown): KafkaError[] {
   if (!(error instanceof Error)) return [];

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
+import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -152,9 +152,10 @@ export class LocalKafka implements AsyncDisposable {
 
 /**
  * Fetches Apache Kafka when it is not there yet, formats the data folder when it is new, and starts a broker in KRaft mode.
- * @throws PipelineError TOOL_MISSING, DOWNLOAD_FAILED, or LOG_UNAVAILABLE with the broker's last lines
+ * @throws PipelineError TOOL_MISSING, DOWNLOAD_FAILED, CONFIG_INVALID when the port is taken, or LOG_UNAVAILABLE with the broker's last lines
  */
 export async function startLocalKafka(options: LocalKafkaOptions): Promise<LocalKafka> {
+  if (options.port !== undefined) await claim(options.port);
   const jars = await fetchKafkaJars(options.home);
   const temporary = options.dataFolder === undefined;
   const dataFolder = options.dataFolder === undefined ? await mkdtemp(join(tmpdir(), "smile-kafka-")) : resolve(options.dataFolder);
@@ -190,16 +191,27 @@ async function format({ jars, dataFolder, port }: Layout): Promise<void> {
 
 /** Two ports that were free a moment ago. Held at the same time, so that they differ. */
 async function freePorts(): Promise<[number, number]> {
-  const servers = [createServer(), createServer()] as const;
-  const ports: number[] = [];
-  for (const server of servers) {
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    ports.push((server.address() as { port: number }).port);
-  }
-  for (const server of servers) {
-    server.close();
-    await once(server, "close");
-  }
+  const servers = [await listen(0), await listen(0)] as const;
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  for (const server of servers) await release(server);
   return ports as [number, number];
+}
+
+async function claim(port: number): Promise<void> {
+  try {
+    await release(await listen(port));
+  } catch (error) {
+    throw new PipelineError("CONFIG_INVALID", `port ${port} cannot be listened on: ${(error as Error).message}`, { port }, error);
+  }
+}
+
+async function listen(port: number): Promise<Server> {
+  const server = createServer().listen(port, "127.0.0.1");
+  await once(server, "listening");
+  return server;
+}
+
+async function release(server: Server): Promise<void> {
+  server.close();
+  await once(server, "close");
 }

@@ -1,8 +1,8 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { createKeystore, gatewayKeys, publicKeys, writeKeystore } from "@smile/custody/keystore";
-import { readJsonFile, writeJsonFile } from "@smile/runtime/json-file";
-import { DeploymentDocument, parseDocument } from "@smile/schemas/documents";
+import { readDeployment } from "@smile/runtime/document-file";
+import { writeJsonFile } from "@smile/runtime/json-file";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import { Command } from "commander";
 import { shared } from "./options.ts";
@@ -24,7 +24,7 @@ export function keysCommand(): Command {
 }
 
 async function makeKeys({ deployment: path, plant, out, gateway, json }: KeysOptions): Promise<void> {
-  const deployment = parseDocument(DeploymentDocument, readJsonFile(path, "deployment"), path);
+  const deployment = readDeployment(path, process.env);
   const keystore = await createKeystore(plant, paramsFromDocument(deployment.params), deployment.keyMode, gateway);
   mkdirSync(out, { recursive: true });
   const files = [join(out, "keystore.json")];

@@ -1,10 +1,10 @@
 import { resolve } from "node:path";
 import { loadConfig } from "@smile/runtime/config";
-import { readDocument } from "@smile/runtime/document-file";
+import { readDeployment, readDocument } from "@smile/runtime/document-file";
 import { openEmbeddedLog } from "@smile/runtime/embedded-log";
 import { LogLevel } from "@smile/runtime/logging";
 import type { ServiceCommand } from "@smile/runtime/service-command";
-import { DeploymentDocument, HeadDocument, PublicKeyDocument } from "@smile/schemas/documents";
+import { HeadDocument, PublicKeyDocument } from "@smile/schemas/documents";
 import { z } from "zod";
 import { startModelService } from "./service.ts";
 
@@ -41,7 +41,7 @@ export const modelServiceCommand: ServiceCommand = {
         log,
         logger,
         deployments: settings.deployments.map(({ deployment, heads, modelPrivacy }) => ({
-          deployment: read(DeploymentDocument, deployment, "deployment"),
+          deployment: readDeployment(resolve(folder, deployment), env),
           heads: heads.map((head) => read(HeadDocument, head, "head")),
           modelPrivacy,
         })),

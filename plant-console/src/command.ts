@@ -18,6 +18,7 @@ export const plantConsoleCommand: ServiceCommand = {
     const print = values.json ? alertJson : alertLine;
     return startConfiguredConsole(config, {
       logger: loggerAt(config.logLevel),
+      env,
       onAlert: (event, { cards }) => process.stdout.write(`${print(event, cards)}\n`),
     });
   },

@@ -1,8 +1,9 @@
 import { readKeystore } from "@smile/custody/keystore";
 import { PipelineError } from "@smile/errors/pipeline-error";
-import { readDocument } from "@smile/runtime/document-file";
+import type { Environment } from "@smile/runtime/config";
+import { readDeployment } from "@smile/runtime/document-file";
 import type { Logger } from "@smile/runtime/logging";
-import { type Deployment, DeploymentDocument } from "@smile/schemas/documents";
+import type { Deployment } from "@smile/schemas/documents";
 import { type ConsoleConfig, readLeases } from "./config.ts";
 import { openDecryptionKeys, toSecretKeys } from "./decryption-keys.ts";
 import { mqttScoreLink } from "./score-link.ts";
@@ -23,9 +24,9 @@ export type ConsoleListeners = {
  */
 export async function startConfiguredConsole(
   config: ConsoleConfig,
-  { logger, onRisk, onAlert }: ConsoleListeners & { readonly logger: Logger },
+  { logger, env, onRisk, onAlert }: ConsoleListeners & { readonly logger: Logger; readonly env: Environment },
 ): Promise<ConfiguredConsole> {
-  const deployment = readDocument(DeploymentDocument, config.deployment, "deployment");
+  const deployment = readDeployment(config.deployment, env);
   const leases = readLeases(config.leases);
   const keystore = readKeystore(config.keystore);
   if (keystore.plant !== config.plant) {

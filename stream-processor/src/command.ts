@@ -1,21 +1,20 @@
 import { resolve } from "node:path";
 import { loadConfig } from "@smile/runtime/config";
-import { readDocument } from "@smile/runtime/document-file";
+import { readDeployment } from "@smile/runtime/document-file";
 import { openEmbeddedLog } from "@smile/runtime/embedded-log";
 import { LogLevel } from "@smile/runtime/logging";
+import { defaultBrokerLimits } from "@smile/runtime/mqtt-broker";
 import type { ServiceCommand } from "@smile/runtime/service-command";
-import { DeploymentDocument } from "@smile/schemas/documents";
 import { z } from "zod";
+import { endpointSchema } from "./endpoint-schema.ts";
 import { startStreamProcessor } from "./service.ts";
-
-const listen = (port: number) =>
-  z.strictObject({ host: z.string().default("127.0.0.1"), port: z.number().int().min(0).max(65535).default(port) }).prefault({});
 
 const Schema = z.strictObject({
   log: z.strictObject({ path: z.string().min(1), partitions: z.number().int().min(1).max(1024).default(4) }),
   deployments: z.array(z.string().min(1)).min(1),
-  frames: listen(1883),
-  scores: listen(1884),
+  frames: endpointSchema({ port: 1883, clientId: "smile-ingress", maxPacketBytes: defaultBrokerLimits.maxPacketBytes }),
+  // Nothing but subscriptions and cursors comes in there.
+  scores: endpointSchema({ port: 1884, clientId: "smile-egress", maxPacketBytes: 16 * 1024 }),
   lingerMs: z.number().min(0).max(60_000).default(20),
   openPerKind: z.number().int().min(1).max(64).default(4),
   logLevel: LogLevel.default("info"),
@@ -25,8 +24,10 @@ const envNames = {
   "log.path": "SMILE_LOG_PATH",
   "frames.host": "SMILE_FRAMES_HOST",
   "frames.port": "SMILE_FRAMES_PORT",
+  "frames.broker": "SMILE_FRAMES_BROKER",
   "scores.host": "SMILE_SCORES_HOST",
   "scores.port": "SMILE_SCORES_PORT",
+  "scores.broker": "SMILE_SCORES_BROKER",
   logLevel: "SMILE_LOG_LEVEL",
 } as const;
 
@@ -35,7 +36,8 @@ export const streamProcessorCommand: ServiceCommand = {
   name: "stream-processor",
   summary: "Takes frames over MQTT into the log, merges ciphertexts into full batches, and delivers scores to the plants.",
   details: `                 log {path, partitions 4}; deployments: paths of deployment documents;
-                 frames {host 127.0.0.1, port 1883}; scores {host 127.0.0.1, port 1884};
+                 frames {host 127.0.0.1, port 1883, maxPacketBytes, maxConnections 256} or {broker: mqtt://..., clientId};
+                 scores, likewise, port 1884;
                  lingerMs 20; openPerKind 4; logLevel info`,
   async start({ configFile, folder, env, logger: loggerAt }) {
     const settings = loadConfig({ schema: Schema, env, envNames, file: configFile });
@@ -47,7 +49,7 @@ export const streamProcessorCommand: ServiceCommand = {
       await startStreamProcessor({
         log,
         logger,
-        deployments: settings.deployments.map((path) => readDocument(DeploymentDocument, resolve(folder, path), "deployment")),
+        deployments: settings.deployments.map((path) => readDeployment(resolve(folder, path), env)),
         frames,
         scores,
         limits: { lingerMs, openPerKind },

@@ -20,6 +20,7 @@ export const edgeAgentCommand: ServiceCommand = {
   details: `                 plant; gateway; paths of deployment, lease and key; store: path of its database;
                  mqtt {url, window 16, largestEnvelopeBytes 1048576};
                  source {kind "stdin" | "file", path, atEnd "flush" | "seal" | "keep"};
+                 spool {maxBytes 268435456, maxAgeMs 604800000, backlogFramesPerSecond 200};
                  lingerMs 1000; commitMs 1000; largestOpenEnds 4; keyId; logLevel info
   --drain        reads no rows: publishes what the store holds, open windows included, and ends;
                  before the deployment changes`,
@@ -29,13 +30,14 @@ export const edgeAgentCommand: ServiceCommand = {
     const logger = loggerAt(settings.logLevel);
     const config = agentConfig(settings, folder);
     const { plant, gateway, mqtt } = settings;
-    const openSender = async () =>
+    const openSender = async (onConnected: () => void) =>
       openMqttFrameSender({
         url: mqtt.url,
         plant,
         gateway,
         logger: logger.child({ part: "mqtt" }),
         largestBytes: mqtt.largestEnvelopeBytes,
+        onConnected,
       });
     if (values.drain) return startEdgeAgent({ ...config, atEnd: "seal" }, { source: emptySource(), openSender }, logger);
     return startEdgeAgent(config, { source: openSource(settings, config, folder, logger), openSender }, logger);

@@ -10,6 +10,7 @@ import { NAME } from "@smile/schemas/topics";
 import { z } from "zod";
 import { readEncryptionKey } from "./encryption-key.ts";
 import type { EdgeAgentConfig } from "./service.ts";
+import { defaultBounds } from "./store.ts";
 
 const path = z.string().min(1);
 const name = z.string().regex(NAME, "must be 1 to 64 letters, digits, dots, dashes or underscores");
@@ -39,6 +40,24 @@ const Schema = z.strictObject({
   }),
   /** Path of the agent's database. */
   store: path,
+  /** How much is kept while the broker is away, and how fast it follows when it is back. Ages count the agent's running time. */
+  spool: z
+    .strictObject({
+      maxBytes: z
+        .number()
+        .int()
+        .min(1 << 20)
+        .max(2 ** 40)
+        .default(defaultBounds.maxBytes),
+      maxAgeMs: z
+        .number()
+        .int()
+        .min(60_000)
+        .max(366 * 86_400_000)
+        .default(defaultBounds.maxAgeMs),
+      backlogFramesPerSecond: z.number().min(0.1).max(100_000).default(200),
+    })
+    .prefault({}),
   source: z.discriminatedUnion("kind", [
     z.strictObject({ kind: z.literal("stdin"), atEnd: z.enum(["flush", "seal", "keep"]).default("keep") }),
     z.strictObject({ kind: z.literal("file"), path, atEnd: z.enum(["flush", "seal", "keep"]).default("flush") }),
@@ -74,7 +93,7 @@ export function readSettings(file: string, env: Environment): AgentSettings {
  * @throws {PipelineError} FILE_MISSING, FILE_DAMAGED, DOCUMENT_INVALID, KEY_MISMATCH, CONFIG_INVALID
  */
 export function agentConfig(settings: AgentSettings, folder: string): EdgeAgentConfig {
-  const { plant, gateway, source, mqtt, lingerMs, commitMs, largestOpenEnds } = settings;
+  const { plant, gateway, source, mqtt, spool, lingerMs, commitMs, largestOpenEnds } = settings;
   const deployment = readDocument(DeploymentDocument, resolve(folder, settings.deployment), "deployment");
   const use = {
     plant,
@@ -90,6 +109,8 @@ export function agentConfig(settings: AgentSettings, folder: string): EdgeAgentC
     lease: readLease(settings, folder),
     key: readEncryptionKey(resolve(folder, settings.key), use),
     storePath: resolve(folder, settings.store),
+    spoolBounds: { maxBytes: spool.maxBytes, maxAgeMs: spool.maxAgeMs },
+    backlogFramesPerSecond: spool.backlogFramesPerSecond,
     lingerMs,
     commitMs,
     largestOpenEnds,

@@ -24,6 +24,13 @@ export type AgentCounters = {
   publishedBytes: number;
   /** Frames that no broker can take, kept in quarantine. */
   quarantined: number;
+  /** Frames that the spool's bounds made go, and the windows in them: each is counted in a gap. */
+  droppedFrames: number;
+  droppedWindows: number;
+  /** Gaps that the broker acknowledged. */
+  gapsPublished: number;
+  /** Stores that were damaged and put aside. */
+  damagedStores: number;
   /** Windows of the run before whose machine is in the lease no more: they have no lane to go to. */
   abandoned: number;
   /** Commits to the store, and those that had to be tried again. */
@@ -45,6 +52,10 @@ export function zeroCounters(): AgentCounters {
     published: 0,
     publishedBytes: 0,
     quarantined: 0,
+    droppedFrames: 0,
+    droppedWindows: 0,
+    gapsPublished: 0,
+    damagedStores: 0,
     abandoned: 0,
     commits: 0,
     commitRetries: 0,

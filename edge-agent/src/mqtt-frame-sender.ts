@@ -7,6 +7,7 @@ import type { FrameSender } from "./publisher.ts";
  * Sends frames to `smile/v1/{plant}/{gateway}/frames` with QoS 1. Connects in the background and comes back by itself; what was sent
  * and not acknowledged is sent again then. The publisher bounds how many frames wait here.
  * @param options.url `mqtt://host:port` or `mqtts://host:port`
+ * @param options.onConnected called each time a connection stands
  * @param options.largestBytes largest packet that the broker takes: a larger one is refused here, before it costs the connection
  */
 export function openMqttFrameSender(options: {
@@ -15,14 +16,16 @@ export function openMqttFrameSender(options: {
   gateway: string;
   logger: Logger;
   largestBytes?: number;
+  onConnected?: () => void;
   reconnectMs?: { readonly first: number; readonly last: number };
 }): FrameSender & AsyncDisposable {
-  const { url, plant, gateway, logger, largestBytes, reconnectMs } = options;
+  const { url, plant, gateway, logger, largestBytes, onConnected, reconnectMs } = options;
   const connection = openMqtt({
     url,
     clientId: `smile-edge-${plant}-${gateway}`,
     logger,
     ...(largestBytes === undefined ? {} : { maxPacketBytes: largestBytes }),
+    ...(onConnected === undefined ? {} : { onReady: onConnected }),
     ...(reconnectMs === undefined ? {} : { reconnectMs }),
   });
   const topic = framesTopic(plant, gateway);

@@ -8,9 +8,11 @@ import type { Deployment, Lease } from "@smile/schemas/documents";
 import { type AgentCounters, zeroCounters } from "./counters.ts";
 import { frameFormat } from "./frame-format.ts";
 import { laneMap } from "./lane-map.ts";
+import { type DamagedStore, openEdgeStore } from "./open-store.ts";
 import { type FrameSender, SpoolPublisher } from "./publisher.ts";
 import type { RowSource } from "./source.ts";
-import { EdgeStore, type SpoolDepth } from "./store.ts";
+import type { Dropped, SpoolBounds, SpoolDepth } from "./spool.ts";
+import { defaultBounds } from "./store.ts";
 import { unlessStopped } from "./unless-stopped.ts";
 import { type PipelineHooks, WindowPipeline } from "./window-pipeline.ts";
 
@@ -34,6 +36,10 @@ export type EdgeAgentConfig = {
   readonly window?: number;
   /** Bytes of the largest envelope that the broker takes; default 1 MiB. */
   readonly largestEnvelopeBytes?: number;
+  /** How much the spool keeps while the broker is away; default 256 MiB, and a week of the agent's running time. */
+  readonly spoolBounds?: Partial<SpoolBounds>;
+  /** Frames of a backlog that are sent per second, beside the live ones; default 200. */
+  readonly backlogFramesPerSecond?: number;
   /** Before a failed commit or an unacknowledged frame is tried again; default 1,000 ms. */
   readonly retryMs?: number;
   /**
@@ -45,8 +51,11 @@ export type EdgeAgentConfig = {
 
 export type EdgeAgentPorts = {
   readonly source: RowSource;
-  /** Opened at the start. Disposing it ends every send one way or the other; a second time is harmless. */
-  readonly openSender: () => Promise<FrameSender & AsyncDisposable>;
+  /**
+   * Opened at the start. Disposing it ends every send one way or the other; a second time is harmless.
+   * @param onConnected to be called each time a connection stands
+   */
+  readonly openSender: (onConnected: () => void) => Promise<FrameSender & AsyncDisposable>;
 };
 
 export type EdgeAgent = Service & {
@@ -55,13 +64,15 @@ export type EdgeAgent = Service & {
   readonly epoch: number;
   /** What waits for its acknowledgement. */
   readonly spool: SpoolDepth;
+  /** Gaps that the plant has not heard of yet. */
+  readonly gaps: number;
 };
 
 /** Frames sealed within one batch of rows before they are committed: bounds what is held in memory. */
 const largestCommit = 16;
 /** What an envelope adds to its ciphertext at most: hashes, names, ids, lane set, signature. */
 const envelopeRoom = 1024;
-/** The first so many refusals are logged one by one, then every thousandth. */
+/** The first so many refusals and drops are logged one by one, then every thousandth. */
 const loggedRefusals = 10;
 
 /**
@@ -81,17 +92,26 @@ export async function startEdgeAgent(
   const commitMs = config.commitMs ?? 1000;
   const largestBytes = config.largestEnvelopeBytes ?? 1 << 20;
   const counters = zeroCounters();
+  let drops = 0;
   const format = frameFormat(plant, deployment, key.keyId);
   const largestFrame = frameLength(format.params, deployment.keyMode) + envelopeRoom;
   if (largestFrame > largestBytes) {
     const what = `largestEnvelopeBytes is ${largestBytes}; this deployment's frames need ${largestFrame}`;
     throw new PipelineError("CONFIG_INVALID", what, { largestBytes, largestFrame });
   }
+  const bounds = { ...defaultBounds, ...config.spoolBounds };
+  const window = config.window ?? 16;
+  const leastBytes = (window + largestCommit) * largestFrame;
+  if (bounds.maxBytes < leastBytes) {
+    const what = `spool.maxBytes is ${bounds.maxBytes}; what is under way and one commit need ${leastBytes}`;
+    throw new PipelineError("CONFIG_INVALID", what, { field: "spool.maxBytes", leastBytes });
+  }
   const places = laneMap(config.lease, format.lanes);
 
   await using opened = new AsyncDisposableStack();
   const encryptor = opened.use(await openEncryptor(format.params, { mode: deployment.keyMode, bytes: key.bytes }));
-  const store = opened.use(new EdgeStore(config.storePath, { plant, gateway, featureSetId: format.kind.featureSetId }));
+  const owner = { plant, gateway, featureSetId: format.kind.featureSetId };
+  const store = opened.use(openEdgeStore(config.storePath, owner, { bounds, onDamaged: logDamage }));
   const released = store.releaseQuarantine(largestBytes);
   if (released > 0) log.info({ released }, "frames from quarantine get another chance");
   const pipeline = new WindowPipeline(
@@ -105,13 +125,20 @@ export async function startEdgeAgent(
       store,
       counters,
       now: Date.now,
-      hooks: { ...hooks, onRefused: logRefusal, onForgotten: (machine) => log.warn({ machine }, "state of another lift: starts anew") },
+      hooks: {
+        ...hooks,
+        onRefused: logRefusal,
+        onDropped: logDrop,
+        onForgotten: (machine) => log.warn({ machine }, "state of another lift: starts anew"),
+      },
     },
     performance.now(),
   );
   if (counters.abandoned > 0) log.warn({ abandoned: counters.abandoned }, "open windows of machines that left the lease are given up");
-  const sender = opened.use(await ports.openSender());
-  const publisher = new SpoolPublisher(store, sender, { window: config.window ?? 16, largestBytes, retryMs }, counters, (sequence, err) =>
+  let publisher: SpoolPublisher | undefined;
+  const sender = opened.use(await ports.openSender(() => publisher?.connected()));
+  const rule = { window, largestBytes, retryMs, backlogFramesPerSecond: config.backlogFramesPerSecond ?? 200 };
+  publisher = new SpoolPublisher(store, sender, rule, counters, (sequence, err) =>
     log.error({ sequence, err }, "a frame cannot be published; it is kept in quarantine"),
   );
 
@@ -140,6 +167,9 @@ export async function startEdgeAgent(
     epoch: store.epoch,
     get spool() {
       return store.depth;
+    },
+    get gaps() {
+      return store.gaps;
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
@@ -196,7 +226,7 @@ export async function startEdgeAgent(
     for (;;) {
       try {
         pipeline.commit();
-        publisher.wake();
+        publisher?.wake();
         return;
       } catch (err) {
         if (!isPipelineError(err) || !err.retriable || stopIntake.signal.aborted) throw err;
@@ -218,6 +248,20 @@ export async function startEdgeAgent(
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  function logDamage({ keptAs, error }: DamagedStore): void {
+    counters.damagedStores++;
+    log.error({ keptAs, err: error }, "THE STORE IS DAMAGED: frames in it that were not sent are lost; it is kept aside, a new one begins");
+  }
+
+  function logDrop(dropped: Dropped): void {
+    drops++;
+    if (drops > loggedRefusals && drops % 1000 !== 0) return;
+    log.warn(
+      { ...dropped, droppedFrames: counters.droppedFrames },
+      "the spool is full: its oldest frames are dropped, and the plant is told",
+    );
   }
 
   function logRefusal(refusal: { machine: string; reason: string; field: string }): void {

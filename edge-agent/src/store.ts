@@ -1,10 +1,18 @@
 import { randomInt } from "node:crypto";
-import { PipelineError } from "@smile/errors/pipeline-error";
+import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
 import type { LiftedWindow } from "@smile/features/spec";
 import { SqliteFile } from "@smile/runtime/sqlite";
-
-/** A frame's envelope under its sequence number. */
-export type SpooledFrame = { readonly sequence: number; readonly envelope: Uint8Array };
+import {
+  type Dropped,
+  type Outgoing,
+  type SealedFrame,
+  Spool,
+  type SpoolBounds,
+  type SpoolDepth,
+  type SpoolItem,
+  type SpoolRange,
+  spoolTables,
+} from "./spool.ts";
 
 /** Where a machine's lift stands. */
 export type MachineState = {
@@ -19,7 +27,7 @@ export type MachineState = {
 
 /** What changed since the last commit; all of it becomes durable, or nothing. */
 export type Commit = {
-  readonly frames: readonly SpooledFrame[];
+  readonly frames: readonly SealedFrame[];
   readonly states: readonly MachineState[];
   /** Windows lifted and not sealed. */
   readonly opened: readonly LiftedWindow[];
@@ -29,18 +37,28 @@ export type Commit = {
 
 export type StoreOwner = { readonly plant: string; readonly gateway: string; readonly featureSetId: string };
 
-/** How much waits for its acknowledgement. */
-export type SpoolDepth = { readonly frames: number; readonly bytes: number };
-
 const tables = `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
-  CREATE TABLE spool (sequence INTEGER PRIMARY KEY, envelope BLOB NOT NULL) STRICT;
-  CREATE TABLE quarantine (sequence INTEGER PRIMARY KEY, reason TEXT NOT NULL, envelope BLOB NOT NULL) STRICT;
   CREATE TABLE state (machine TEXT PRIMARY KEY, snapshot TEXT NOT NULL, last_row_ms REAL NOT NULL, arrived_ms REAL) STRICT;
   CREATE TABLE open_windows (
     machine TEXT NOT NULL, end_ms INTEGER NOT NULL, features BLOB NOT NULL, clipped INTEGER NOT NULL,
     PRIMARY KEY (machine, end_ms)) STRICT;
+  ${spoolTables}
 `;
+/** Frames of version 1 count as no windows in a gap: it did not keep how many they have. */
+const upgrades = [
+  `ALTER TABLE spool RENAME TO spool_v1; ${spoolTables} INSERT INTO spool (sequence, envelope) SELECT sequence, envelope FROM spool_v1;
+   INSERT INTO spool (sequence, envelope, refused) SELECT sequence, envelope, reason FROM quarantine;
+   DROP TABLE spool_v1; DROP TABLE quarantine;`,
+];
+/**
+ * Sequence numbers are reserved this many at a time, and the reservation is in the main file before any of them is used. So after a
+ * crash the agent goes on behind the reservation: should the disk have lost the end of its journal, what was sent from there keeps its
+ * numbers for itself.
+ */
+const reservation = 1 << 16;
+/** SQLITE_FULL */
+const diskFull = 13;
 /** Epochs count seconds from here, so that 32 bits last until 2156. */
 const epochOrigin = Date.UTC(2020, 0, 1);
 
@@ -53,15 +71,34 @@ export function newEpoch(nowMs: number): number {
   return seconds * 2 ** 16 + randomInt(2 ** 16);
 }
 
+/** By default 256 MiB and a week. */
+export const defaultBounds: SpoolBounds = { maxBytes: 256 * 1024 * 1024, maxAgeMs: 7 * 24 * 60 * 60 * 1000 };
+
+export type StoreOptions = {
+  readonly bounds?: SpoolBounds;
+  /** Wall clock, for the epoch. Default Date.now. */
+  readonly now?: () => number;
+  /** Clock that frames age by, while the agent runs. Default performance.now. */
+  readonly monotonicMs?: () => number;
+  /** Largest file, in pages of 4,096 bytes, as if the disk ended there. Default: whatever the disk holds. */
+  readonly maxPages?: number;
+};
+
 /**
- * What one agent must not forget, in one SQLite file: the frames that wait for their acknowledgement, the lift of every machine, and
- * the windows that wait for their frame. Held exclusively: a second agent on the same file is refused. Synchronous: a call that
- * returned is on the disk; all throw PipelineError STORE_UNAVAILABLE or FILE_DAMAGED.
+ * What one agent must not forget, in one SQLite file: the frames that wait for their acknowledgement and the gaps between them, the lift
+ * of every machine, and the windows that wait for their frame. Held exclusively: a second agent on the same file is refused.
+ * Synchronous: a call that returned is on the disk; all throw PipelineError STORE_UNAVAILABLE or FILE_DAMAGED.
  */
 export class EdgeStore implements Disposable {
   readonly #db: SqliteFile;
+  readonly #spool: Spool;
+  readonly #monotonicMs: () => number;
+  readonly #openedMs: number;
+  /** How long agents ran on this store before. */
+  readonly #ranMs: number;
   #nextSequence: number;
-  #depth: SpoolDepth;
+  /** Sequences below it may be used. */
+  #reserved: number;
   /** First half of every message id of this store, below 2^48. */
   readonly epoch: number;
 
@@ -70,27 +107,45 @@ export class EdgeStore implements Disposable {
    * @param owner a store belongs to one gateway for good; open windows of another feature set are refused
    * @throws {PipelineError} STORE_UNAVAILABLE, also while another agent holds the file; FILE_DAMAGED; CONFIG_INVALID naming the owner
    */
-  constructor(path: string, owner: StoreOwner, nowMs: number = Date.now()) {
+  constructor(path: string, owner: StoreOwner, options: StoreOptions = {}) {
+    const { bounds = defaultBounds, now = Date.now, monotonicMs = () => performance.now(), maxPages } = options;
+    this.#monotonicMs = monotonicMs;
+    this.#openedMs = monotonicMs();
+    const limit = maxPages === undefined ? "" : `PRAGMA max_page_count = ${maxPages};`;
     this.#db = new SqliteFile({
       path,
       role: "store",
       unavailable: "STORE_UNAVAILABLE",
       tables,
-      version: 1,
+      version: 2,
+      upgrades,
       busyMs: 1000,
-      pragmas: "PRAGMA locking_mode = EXCLUSIVE;",
+      pragmas: `PRAGMA locking_mode = EXCLUSIVE; ${limit}`,
     });
     try {
-      this.epoch = this.#db.transaction(() => this.#claim(path, owner, nowMs));
+      this.#checkPages(path);
+      this.epoch = this.#db.transaction(() => this.#claim(path, owner, now()));
+      this.#ranMs = this.#meta<number>("ranMs");
       this.#nextSequence = this.#meta<number>("nextSequence");
-      this.#depth = this.#readDepth();
+      this.#reserved = this.#nextSequence;
+      this.#reserve(1);
+      this.#spool = new Spool(this.#db, { plant: owner.plant, gateway: owner.gateway, epoch: this.epoch }, bounds);
     } catch (error) {
       this.#db[Symbol.dispose]();
       throw error;
     }
   }
 
+  /** An orderly end gives the sequence numbers back that were reserved and not used. */
   [Symbol.dispose](): void {
+    try {
+      this.#db.transaction(() => {
+        this.#setMeta("reserved", this.#nextSequence);
+        this.#setMeta("ranMs", this.#nowMs());
+      });
+    } catch {
+      // Then it ends as after a crash.
+    }
     this.#db[Symbol.dispose]();
   }
 
@@ -100,80 +155,83 @@ export class EdgeStore implements Disposable {
   }
 
   get depth(): SpoolDepth {
-    return this.#depth;
+    return this.#spool.depth;
   }
 
-  /**
-   * Makes one step of the agent durable.
-   * @param commit its frames are numbered from `nextSequence` on without gaps
-   * @throws {PipelineError} STORE_UNAVAILABLE with nothing changed: the same commit may be tried again
-   */
-  commit({ frames, states, opened, closed }: Commit): void {
-    frames.forEach(({ sequence }, i) => {
-      if (sequence !== this.#nextSequence + i) throw new RangeError(`frame ${sequence} does not follow ${this.#nextSequence + i - 1}`);
-    });
-    this.#db.transaction(() => {
-      for (const { sequence, envelope } of frames) this.#db.run("INSERT INTO spool VALUES (?, ?)", sequence, envelope);
-      if (frames.length > 0) this.#db.run("UPDATE meta SET value = ? WHERE name = 'nextSequence'", this.#nextSequence + frames.length);
-      for (const { machine, snapshot, lastRowMs, arrivedMs } of states) {
-        this.#db.run("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)", machine, snapshot, lastRowMs, arrivedMs);
-      }
-      for (const { machine, endMs } of closed) this.#db.run("DELETE FROM open_windows WHERE machine = ? AND end_ms = ?", machine, endMs);
-      for (const { machine, endMs, features, clipped } of opened) {
-        const bytes = new Uint8Array(features.buffer, features.byteOffset, features.byteLength);
-        this.#db.run("INSERT INTO open_windows VALUES (?, ?, ?, ?)", machine, endMs, bytes, clipped);
-      }
-    });
-    this.#nextSequence += frames.length;
-    const bytes = frames.reduce((sum, { envelope }) => sum + envelope.length, this.#depth.bytes);
-    this.#depth = { frames: this.#depth.frames + frames.length, bytes };
+  /** Gaps whose acknowledgement is still to come. */
+  get gaps(): number {
+    return this.#spool.gaps;
   }
 
-  /** Frames after a sequence number, oldest first. */
-  spooled(after: number, limit: number): SpooledFrame[] {
-    return this.#db.all<SpooledFrame>("SELECT sequence, envelope FROM spool WHERE sequence > ? ORDER BY sequence LIMIT ?", after, limit);
+  /** Frames and gaps that are not taken for sending. */
+  get unsent(): number {
+    return this.#spool.unsent;
   }
 
-  /** Forgets frames that were acknowledged. */
-  remove(sequences: readonly number[]): void {
-    let frames = 0;
-    let bytes = 0;
-    this.#db.transaction(() => {
-      for (const sequence of sequences) {
-        const removed = this.#db.first<{ size: number }>(
-          "DELETE FROM spool WHERE sequence = ? RETURNING length(envelope) AS size",
-          sequence,
-        );
-        if (removed === undefined) continue;
-        frames++;
-        bytes += removed.size;
-      }
-    });
-    this.#depth = { frames: this.#depth.frames - frames, bytes: this.#depth.bytes - bytes };
-  }
-
-  /** Takes a frame out of the way of the others without losing it. */
-  quarantine({ sequence, envelope }: SpooledFrame, reason: string): void {
-    this.#db.transaction(() => {
-      this.#db.run("INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?)", sequence, reason, envelope);
-      this.#db.run("DELETE FROM spool WHERE sequence = ?", sequence);
-    });
-    this.#depth = { frames: this.#depth.frames - 1, bytes: this.#depth.bytes - envelope.length };
+  /** Acknowledged, and not yet off the disk. */
+  get acknowledged(): number {
+    return this.#spool.acknowledged;
   }
 
   /** Frames in quarantine. */
   get quarantined(): number {
-    return this.#db.first<{ frames: number }>("SELECT count(*) AS frames FROM quarantine")!.frames;
+    return this.#spool.quarantined;
+  }
+
+  /**
+   * Makes one step of the agent durable, and keeps the spool's bounds: where there is no room, or the disk is full, the oldest frames
+   * go in the same transaction and leave a gap.
+   * @param commit its frames are numbered from `nextSequence` on without gaps
+   * @returns what had to go
+   * @throws {PipelineError} STORE_UNAVAILABLE with nothing changed, also when the disk is full and nothing more may go: the same commit
+   *   may be tried again
+   */
+  commit(commit: Commit): Dropped {
+    const { frames } = commit;
+    frames.forEach(({ sequence }, i) => {
+      if (sequence !== this.#nextSequence + i) throw new RangeError(`frame ${sequence} does not follow ${this.#nextSequence + i - 1}`);
+    });
+    if (this.#nextSequence + frames.length > this.#reserved) this.#reserve(frames.length);
+    for (let segments = 0; ; segments = Math.max(1, 2 * segments)) {
+      try {
+        const dropped = this.#transaction(() => this.#write(commit, segments));
+        this.#nextSequence += frames.length;
+        return dropped;
+      } catch (error) {
+        if (!isDiskFull(error) || segments > this.depth.frames) throw error;
+        this.#rewindJournal();
+      }
+    }
+  }
+
+  /** The first frame or gap of a range that was not taken yet. */
+  peek(range: SpoolRange): SpoolItem | undefined {
+    return this.#spool.peek(range);
+  }
+
+  /** Takes an item for sending, once. It is neither dropped nor changed from here on. */
+  take(item: SpoolItem): Outgoing {
+    return this.#spool.take(item);
+  }
+
+  /** Notes that the broker has an item; the next transaction takes it off the disk, whatever that transaction is for. */
+  acknowledge(sequence: number): void {
+    this.#spool.acknowledge(sequence);
+  }
+
+  /** Takes what was acknowledged off the disk. */
+  removeAcknowledged(): void {
+    this.#transaction(() => this.#spool.removeAcknowledged());
+  }
+
+  /** Takes a frame that was taken for sending out of the way of the others without losing it. */
+  quarantine(sequence: number, reason: string): void {
+    this.#transaction(() => this.#spool.quarantine(sequence, reason));
   }
 
   /** Puts frames from quarantine back into the spool, where there is another chance for them. @returns how many */
   releaseQuarantine(largestBytes: number): number {
-    const { changes } = this.#db.transaction(() => {
-      this.#db.run("INSERT OR IGNORE INTO spool SELECT sequence, envelope FROM quarantine WHERE length(envelope) <= ?", largestBytes);
-      return this.#db.run("DELETE FROM quarantine WHERE length(envelope) <= ?", largestBytes);
-    });
-    this.#depth = this.#readDepth();
-    return changes;
+    return this.#transaction(() => this.#spool.release(largestBytes));
   }
 
   states(): MachineState[] {
@@ -190,12 +248,69 @@ export class EdgeStore implements Disposable {
     }));
   }
 
+  #write({ frames, states, opened, closed }: Commit, segments: number): Dropped {
+    const dropped = this.#spool.append(frames, this.#nowMs(), segments);
+    this.#setMeta("nextSequence", this.#nextSequence + frames.length);
+    this.#setMeta("ranMs", this.#nowMs());
+    for (const { machine, snapshot, lastRowMs, arrivedMs } of states) {
+      this.#db.run("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)", machine, snapshot, lastRowMs, arrivedMs);
+    }
+    for (const { machine, endMs } of closed) this.#db.run("DELETE FROM open_windows WHERE machine = ? AND end_ms = ?", machine, endMs);
+    for (const { machine, endMs, features, clipped } of opened) {
+      const bytes = new Uint8Array(features.buffer, features.byteOffset, features.byteLength);
+      this.#db.run("INSERT INTO open_windows VALUES (?, ?, ?, ?)", machine, endMs, bytes, clipped);
+    }
+    return dropped;
+  }
+
+  #transaction<T>(work: () => T): T {
+    try {
+      const result = this.#db.transaction(work);
+      this.#spool.settled();
+      return result;
+    } catch (error) {
+      this.#spool.undone();
+      throw error;
+    }
+  }
+
+  /** So that the journal's own room is used again. On a disk without any that may fail as well; then dropping has to do. */
+  #rewindJournal(): void {
+    try {
+      this.#db.first("PRAGMA wal_checkpoint(RESTART)");
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+    }
+  }
+
+  /** The clock that frames age by: how long agents ran on this store. */
+  #nowMs(): number {
+    return this.#ranMs + this.#monotonicMs() - this.#openedMs;
+  }
+
+  /** Sees to it that the next so many sequences may be used, whatever the disk does to the journal. */
+  #reserve(frames: number): void {
+    const reserved = this.#nextSequence + frames + reservation;
+    this.#db.transaction(() => this.#setMeta("reserved", reserved));
+    this.#db.first("PRAGMA wal_checkpoint(TRUNCATE)");
+    this.#reserved = reserved;
+  }
+
+  #checkPages(path: string): void {
+    const { quick_check: found } = this.#db.first<{ quick_check: string }>("PRAGMA quick_check(1)")!;
+    if (found !== "ok") throw new PipelineError("FILE_DAMAGED", `store ${path}: ${found}`, { path });
+  }
+
   #claim(path: string, { plant, gateway, featureSetId }: StoreOwner, nowMs: number): number {
     const owner = `${plant}/${gateway}`;
     const insert = "INSERT OR IGNORE INTO meta VALUES (?, ?)";
     this.#db.run(insert, "owner", owner);
     this.#db.run(insert, "epoch", newEpoch(nowMs));
     this.#db.run(insert, "nextSequence", 0);
+    this.#db.run(insert, "reserved", 0);
+    this.#db.run(insert, "ranMs", 0);
+    // Beyond what was used only when the last agent did not end in order.
+    this.#setMeta("nextSequence", Math.max(this.#meta<number>("nextSequence"), this.#meta<number>("reserved")));
     this.#db.run(insert, "featureSetId", featureSetId);
     const found = this.#meta<string>("owner");
     if (found !== owner) {
@@ -219,7 +334,11 @@ export class EdgeStore implements Disposable {
     return this.#db.first<{ value: T }>("SELECT value FROM meta WHERE name = ?", name)!.value;
   }
 
-  #readDepth(): SpoolDepth {
-    return this.#db.first<SpoolDepth>("SELECT count(*) AS frames, coalesce(sum(length(envelope)), 0) AS bytes FROM spool")!;
+  #setMeta(name: string, value: number): void {
+    this.#db.run("UPDATE meta SET value = ? WHERE name = ?", value, name);
   }
+}
+
+function isDiskFull(error: unknown): boolean {
+  return isPipelineError(error) && (Number(error.facts.sqlite) & 0xff) === diskFull;
 }

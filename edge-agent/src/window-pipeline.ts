@@ -9,7 +9,8 @@ import type { AgentCounters } from "./counters.ts";
 import type { FrameFormat } from "./frame-format.ts";
 import { sealFrame } from "./frame-sealer.ts";
 import type { LaneMap } from "./lane-map.ts";
-import type { EdgeStore, MachineState, SpooledFrame } from "./store.ts";
+import type { Dropped, SealedFrame } from "./spool.ts";
+import type { EdgeStore, MachineState } from "./store.ts";
 
 export type PipelineParts = {
   readonly gateway: string;
@@ -30,11 +31,13 @@ export type PipelineHooks = {
   readonly onWindow?: (window: LiftedWindow, frameId: MessageId, lane: number, block: number) => void;
   /** A row that the lift refused, or whose machine has no lane. */
   readonly onRefused?: (refusal: Refusal | { readonly machine: string; readonly reason: "no-lane"; readonly field: "machine" }) => void;
+  /** Frames that had to leave the spool so that newer ones had room. */
+  readonly onDropped?: (dropped: Dropped) => void;
   /** A machine whose stored state belongs to another lift and that starts a new life. */
   readonly onForgotten?: (machine: string) => void;
 };
 
-type PendingFrame = SpooledFrame & { readonly sealed: SealedWindows };
+type PendingFrame = SealedFrame & { readonly sealed: SealedWindows };
 
 /**
  * Rows to durable frames, step by step: rows go in, `commit` makes everything since the last one durable at once (sealed frames, the
@@ -140,13 +143,15 @@ export class WindowPipeline {
     if (!this.uncommitted) return;
     const { store, counters, gateway, hooks } = this.#parts;
     const frames = this.#frames;
-    store.commit({
+    const dropped = store.commit({
       frames,
       states: [...this.#touched].map((machine) => this.#state(machine)),
       opened: [...this.#opened],
       closed: this.#closed,
     });
     counters.commits++;
+    counters.droppedFrames += dropped.frames;
+    counters.droppedWindows += dropped.windows;
     counters.frames += frames.length;
     this.#frames = [];
     this.#closed = [];
@@ -157,6 +162,7 @@ export class WindowPipeline {
       const frameId = { gateway, epoch: store.epoch, sequence };
       if (hooks.onWindow) for (const { lane, window } of sealed.entries) hooks.onWindow(window, frameId, lane, sealed.block);
     }
+    if (dropped.frames > 0) hooks.onDropped?.(dropped);
   }
 
   #assemble(windows: readonly LiftedWindow[], atMs: number): void {
@@ -173,7 +179,7 @@ export class WindowPipeline {
     for (const sealed of groups) {
       const sequence = store.nextSequence + this.#frames.length;
       const envelope = sealFrame(format, encryptor, { gateway, epoch: store.epoch, sequence }, sealed, now());
-      this.#frames.push({ sequence, envelope, sealed });
+      this.#frames.push({ sequence, envelope, windows: sealed.entries.length, frameTimeMs: sealed.frameTimeMs, sealed });
       for (const { window } of sealed.entries) if (!this.#opened.delete(window)) this.#closed.push(window);
     }
   }

@@ -12,6 +12,8 @@ import { decodeFull, decodeSeeded } from "@smile/he/wire";
 import { frameCodec } from "@smile/schemas/envelopes";
 import { paramsFromDocument, paramsToDocument } from "@smile/schemas/params-document";
 import type { EdgeAgentConfig } from "../src/service.ts";
+import type { Outgoing, SealedFrame } from "../src/spool.ts";
+import type { EdgeStore } from "../src/store.ts";
 
 const sensors = ["vibration", "heat"];
 const lift = { kind: "degradation", averages: [0.3, 0.1], slopeRows: 4, baselineRows: 3, warmupRows: 2 } as const;
@@ -62,6 +64,27 @@ export function agentConfig(storePath: string, changes: Partial<EdgeAgentConfig>
     retryMs: 5,
     ...changes,
   };
+}
+
+/** A frame of any bytes, as it goes into a store: one window that ended as many seconds in as its sequence. */
+export function aFrame(sequence: number, size = 8): SealedFrame {
+  return { sequence, envelope: new Uint8Array(size).fill(sequence), windows: 1, frameTimeMs: 1000 * sequence };
+}
+
+/** What a store would send, in order, without sending it: from here on all of it is under way. */
+export function takeAll(store: EdgeStore): Outgoing[] {
+  const items: Outgoing[] = [];
+  for (;;) {
+    const item = store.peek({ from: 0, gapsFrom: 0, before: Number.MAX_SAFE_INTEGER });
+    if (item === undefined) return items;
+    items.push(store.take(item));
+  }
+}
+
+/** Acknowledges sequences and takes them off the disk. */
+export function removeFrom(store: EdgeStore, ...sequences: readonly number[]): void {
+  for (const sequence of sequences) store.acknowledge(sequence);
+  store.removeAcknowledged();
 }
 
 export function newFolder(): string {

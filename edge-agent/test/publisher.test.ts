@@ -4,15 +4,15 @@ import { expect, it } from "vitest";
 import { zeroCounters } from "../src/counters.ts";
 import { type FrameSender, SpoolPublisher } from "../src/publisher.ts";
 import { EdgeStore } from "../src/store.ts";
-import { newFolder } from "./fixture.ts";
+import { aFrame, newFolder, takeAll } from "./fixture.ts";
 
 const owner = { plant: "plant", gateway: "gateway-1", featureSetId: "aa" };
 const forever = new AbortController().signal;
 const finished = AbortSignal.abort();
 
-function spoolOf(sizes: readonly number[]): EdgeStore {
-  const store = new EdgeStore(join(newFolder(), "edge.db"), owner);
-  const frames = sizes.map((size, sequence) => ({ sequence, envelope: new Uint8Array(size).fill(sequence) }));
+function spoolOf(sizes: readonly number[], path = join(newFolder(), "edge.db")): EdgeStore {
+  const store = new EdgeStore(path, owner);
+  const frames = sizes.map((size, sequence) => aFrame(sequence, size));
   store.commit({ frames, states: [], opened: [], closed: [] });
   return store;
 }
@@ -20,7 +20,7 @@ function spoolOf(sizes: readonly number[]): EdgeStore {
 function publisher(store: EdgeStore, send: FrameSender["send"], window = 3) {
   const counters = zeroCounters();
   const refused: number[] = [];
-  const rule = { window, largestBytes: 10, retryMs: 1 };
+  const rule = { window, largestBytes: 10, retryMs: 1, backlogFramesPerSecond: 200 };
   return { counters, refused, publisher: new SpoolPublisher(store, { send }, rule, counters, (sequence) => refused.push(sequence)) };
 }
 
@@ -65,7 +65,8 @@ it("sends again what was not acknowledged", async () => {
 });
 
 it("keeps what is not acknowledged in the spool when it is stopped", async () => {
-  using store = spoolOf([5, 5]);
+  const path = join(newFolder(), "edge.db");
+  using store = spoolOf([5, 5], path);
   const stop = new AbortController();
   const closed = Promise.withResolvers<never>();
   const made = publisher(store, async (envelope) => {
@@ -76,6 +77,9 @@ it("keeps what is not acknowledged in the spool when it is stopped", async () =>
   await made.publisher.run(stop.signal, new AbortController().signal);
   closed.reject(new PipelineError("STOPPED", "closed"));
   await made.publisher.settled();
-  expect(store.spooled(-1, 9).map(({ sequence }) => sequence)).toContain(1);
+  expect(store.depth.frames).toBeGreaterThan(0);
+  store[Symbol.dispose]();
+  using again = new EdgeStore(path, owner);
+  expect(takeAll(again).map(({ sequence }) => sequence)).toContain(1);
   expect(made.counters.quarantined).toBe(0);
 });

@@ -10,6 +10,7 @@ import { frameFormat } from "../src/frame-format.ts";
 import { laneMap } from "../src/lane-map.ts";
 import { RowQueue } from "../src/row-queue.ts";
 import { type EdgeAgentConfig, startEdgeAgent } from "../src/service.ts";
+import type { Dropped } from "../src/spool.ts";
 import { type Commit, EdgeStore } from "../src/store.ts";
 import { WindowPipeline } from "../src/window-pipeline.ts";
 import {
@@ -25,6 +26,7 @@ import {
   type OpenedFrame,
   openFrame,
   someRows,
+  takeAll,
 } from "./fixture.ts";
 
 const all = someRows(20);
@@ -90,9 +92,9 @@ it("refuses a deployment with more lanes than the ciphertext has room for", asyn
 it("loses and repeats nothing when the disk is full for a while", async () => {
   class FullForAWhile extends EdgeStore {
     failures = 0;
-    override commit(commit: Commit): void {
+    override commit(commit: Commit): Dropped {
       if (this.failures++ % 3 !== 2) throw new PipelineError("STORE_UNAVAILABLE", "disk full");
-      super.commit(commit);
+      return super.commit(commit);
     }
   }
   const format = frameFormat("plant", deployment, "ab".repeat(32));
@@ -134,7 +136,7 @@ it("loses and repeats nothing when the disk is full for a while", async () => {
   pipeline.flush(0);
   pipeline.sealAll();
   while (!tryCommit());
-  const frames = store.spooled(-1, 10_000).map(({ envelope }) => openFrame(envelope));
+  const frames = takeAll(store).map(({ envelope }) => openFrame(envelope));
   expect(contentOf(frames)).toEqual(expectedContent(rows));
   expect(told).toEqual(
     frames.flatMap(({ sequence, frameTimeMs, windows }) => windows.map(({ lane }) => `${sequence} ${lane} ${frameTimeMs}`)),

@@ -49,7 +49,11 @@ export class ConsoleJournal implements Disposable {
   }
 
   #open(): DatabaseSync | undefined {
-    if (this.#db === undefined && existsSync(this.#path)) this.#db = new DatabaseSync(this.#path, { readOnly: true, timeout: 2000 });
+    if (this.#db !== undefined || !existsSync(this.#path)) return this.#db;
+    const db = new DatabaseSync(this.#path, { readOnly: true, timeout: 2000 });
+    // The console makes the file before it makes its tables, all of them at once.
+    if (db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'risks'").get() === undefined) db.close();
+    else this.#db = db;
     return this.#db;
   }
 }

@@ -1,3 +1,4 @@
+import { isPipelineError } from "@smile/errors/pipeline-error";
 import { decodeLanes } from "@smile/he/lanes";
 import type { Log, LogRecord } from "@smile/runtime/log";
 import { deadLetterCodec, type Frame, frameCodec, type Part, scoreCodec } from "@smile/schemas/envelopes";
@@ -15,12 +16,15 @@ export function frameEntry({ gateway, epoch, sequence, block, lanes, frameTimeMs
 export type LogMarks = ReadonlyMap<string, ReadonlyMap<number, number>>;
 
 export async function markLog(log: Log): Promise<LogMarks> {
-  const topics = [LOG_TOPICS.frames, LOG_TOPICS.scores, LOG_TOPICS.deadLetters];
-  const marks = topics.map(async (topic) => {
-    const ends = await log.ends(topic);
-    return [topic, new Map(ends.map(({ partition, latest }) => [partition, latest]))] as const;
-  });
-  return new Map(await Promise.all(marks));
+  const marks = new Map<string, ReadonlyMap<number, number>>();
+  for (const topic of [LOG_TOPICS.frames, LOG_TOPICS.scores, LOG_TOPICS.deadLetters]) {
+    const ends = await log.ends(topic).catch((error: unknown) => {
+      if (isPipelineError(error, "LOG_TOPIC_UNKNOWN")) return []; // the first schedule's services will make it
+      throw error;
+    });
+    marks.set(topic, new Map(ends.map(({ partition, latest }) => [partition, latest])));
+  }
+  return marks;
 }
 
 /** What one plant has in the log since the marks. */

@@ -9,7 +9,7 @@ import { trainModel } from "./model.ts";
 import { hasPassed, reportOf } from "./report.ts";
 import { runSchedule, type ScheduleResult } from "./run-schedule.ts";
 import { FAULT_KINDS, type FaultKind, scheduleOf } from "./schedule.ts";
-import { openSharedLog } from "./shared-log.ts";
+import { type LogKind, openSharedLog } from "./shared-log.ts";
 
 const USAGE = `npm run test:faults -- [options]
 
@@ -55,8 +55,9 @@ async function run(kinds: FaultKind[]): Promise<number> {
   const startedMs = performance.now();
   const say = (text: string) => process.stderr.write(`${text}\n`);
   const scratch = mkdtempSync(join(tmpdir(), "smile-faults-"));
+  process.once("exit", () => rmSync(scratch, { recursive: true, force: true, maxRetries: 5 })); // whatever ends us
   try {
-    await using shared = await openSharedLog(values.log as "embedded" | "kafka", say);
+    await using shared = await openSharedLog(values.log as LogKind);
     const disk = diskKind(inside === "isolated", scratch);
     const notRun = kinds.filter(
       (kind) => (kind === "disk-full" && disk === "none") || (kind === "kill-kafka" && shared.kafka === undefined),
@@ -94,7 +95,7 @@ async function run(kinds: FaultKind[]): Promise<number> {
     process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : `${JSON.stringify(report, null, 2)}\n`);
     return results.length === schedules && results.every(hasPassed) ? exitCodes.stopped : exitCodes.failed;
   } finally {
-    rmSync(scratch, { recursive: true, force: true, maxRetries: 5 });
+    say(`${((performance.now() - startedMs) / 1000).toFixed(0)} s`);
   }
 }
 

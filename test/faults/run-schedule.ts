@@ -6,8 +6,6 @@ import { type LogMarks, markLog, readLog } from "./log-journal.ts";
 import { Plant, type PlantOptions } from "./plant.ts";
 import type { Fault, FaultKind } from "./schedule.ts";
 
-/** How long nothing at all may come before a schedule is given up, or is said to be at rest. */
-const PATIENCE_MS = 30_000;
 /** What services promise on SIGTERM. */
 const STOP_MS = 10_000;
 /** The machines run on for so long after the last fault. */
@@ -19,6 +17,8 @@ export type ScheduleOptions = PlantOptions & {
   /** Opens the log that the services share: at the end, for a file of the plant's folder; also at the start, for a Kafka that others used before. */
   readonly openLog: (folder: string) => Promise<Log>;
   readonly isLogShared: boolean;
+  /** How long nothing at all may come before a schedule is given up, or is said to be at rest; default 30 s. */
+  readonly patienceMs?: number;
   readonly say: (text: string) => void;
 };
 
@@ -43,7 +43,7 @@ export type ScheduleResult = {
 
 /** Runs one plant through one schedule of faults, lets it come to rest, stops it, and compares the journals. */
 export async function runSchedule(options: ScheduleOptions): Promise<ScheduleResult> {
-  const { seed, model, faults, kafka, openLog, isLogShared, say } = options;
+  const { seed, model, faults, kafka, openLog, isLogShared, patienceMs = 30_000, say } = options;
   const startedMs = performance.now();
   const problems: string[] = [];
   const provoked: string[] = [];
@@ -52,19 +52,15 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
   const recoveries: Promise<void>[] = [];
   let underWayAtKills = 0;
 
-  let marks: LogMarks = new Map();
+  const marks = isLogShared ? await markSharedLog() : new Map();
   await using plant = await Plant.start(options);
-  if (isLogShared) {
-    await using log = await openLog(plant.folder);
-    marks = await markLog(log);
-  }
   const { progress, steps } = plant;
   const scene = { plant, deployment: model.deployment, kafka, onProvoked: (code: string) => provoked.push(code) };
   const running: Promise<void>[] = [];
   for (const fault of faults) {
     if (fault.alone) await Promise.all(running);
-    if (!(await progress.reached(fault.after, PATIENCE_MS))) {
-      problems.push(`no progress for ${PATIENCE_MS / 1000} s before ${fault.kind}`);
+    if (!(await progress.reached(fault.after, patienceMs))) {
+      problems.push(`no progress for ${patienceMs / 1000} s before ${fault.kind}`);
       break;
     }
     say(`${fault.kind} after ${progress.acknowledged.length} frames, ${progress.risks} risks, ${progress.outstanding} windows under way`);
@@ -73,14 +69,14 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
     running.push(inject(fault));
     if (!fault.alone) continue;
     await Promise.all(running);
-    if (!(await within(Promise.all(recoveries), PATIENCE_MS))) problems.push(`no recovery for ${PATIENCE_MS / 1000} s after ${fault.kind}`);
+    if (!(await within(Promise.all(recoveries), patienceMs))) problems.push(`no recovery for ${patienceMs / 1000} s after ${fault.kind}`);
   }
   await Promise.all(running);
   await steps.pass(TAIL_STEPS);
   await steps.end();
   const drained = Promise.all(plant.gateways.map(({ agent }) => agent.done));
-  if (!(await within(drained, PATIENCE_MS))) problems.push("edge agents did not end after their machines stopped");
-  if (!(await progress.settled(PATIENCE_MS))) problems.push(`at rest with ${progress.outstanding} acknowledged windows without a risk`);
+  if (!(await within(drained, patienceMs))) problems.push("edge agents did not end after their machines stopped");
+  if (!(await progress.settled(patienceMs))) problems.push(`at rest with ${progress.outstanding} acknowledged windows without a risk`);
   await within(Promise.all(recoveries), 1000);
 
   const exits = plant.processes.reduce((sum, process) => sum + process.exits, 0);
@@ -122,6 +118,11 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
   async function watch({ atMs, gateway }: Restarted, span: Span): Promise<void> {
     span.restartedMs = atMs;
     span.recoveredMs = await progress.recovered(atMs, gateway);
+  }
+
+  async function markSharedLog(): Promise<LogMarks> {
+    await using log = await openLog("");
+    return await markLog(log);
   }
 
   async function readJournal() {

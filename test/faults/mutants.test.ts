@@ -1,0 +1,59 @@
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { openEmbeddedLog } from "@smile/runtime/embedded-log";
+import { silentLogger } from "@smile/runtime/logging";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { temporaryFolder } from "../support/small-deployment.ts";
+import { trainModel } from "./model.ts";
+import type { Model } from "./plant.ts";
+import { runSchedule } from "./run-schedule.ts";
+import type { Fault } from "./schedule.ts";
+
+const scratch = temporaryFolder();
+afterAll(() => scratch[Symbol.dispose]());
+const mutant = (name: string) => fileURLToPath(new URL(`./mutants/${name}.ts`, import.meta.url));
+
+const kill: Fault = { kind: "kill-stream-processor", after: { on: "acknowledged", count: 20 }, steps: 2, alone: true, draw: 0 };
+
+/** A plant whose stream processor is killed twice. */
+function run(model: Model, entry?: string) {
+  return runSchedule({
+    seed: 1,
+    model,
+    scratch: scratch.path,
+    faults: [kill, kill],
+    disk: "none",
+    replicas: 1,
+    isLogShared: false,
+    openLog: (folder) => openEmbeddedLog({ path: join(folder, "log.db"), logger: silentLogger() }),
+    patienceMs: 4000,
+    say: () => {},
+    ...(entry && { mutant: entry }),
+  });
+}
+
+describe("the fault suite tells a stream processor that promises too much", () => {
+  let model: Model;
+  beforeAll(async () => {
+    model = await trainModel(join(scratch.path, "model"));
+  });
+
+  it("finds nothing where the promise is kept", async () => {
+    const { verdict, problems } = await run(model);
+    expect(problems).toEqual([]);
+    expect(verdict).toMatchObject({ lost: 0, duplicated: 0, outOfOrder: 0, unexpected: 0, wrong: 0 });
+    expect(verdict.acknowledged).toBeGreaterThan(100);
+  });
+
+  it("finds windows lost before the log when frames are acknowledged before they are appended", async () => {
+    const { verdict } = await run(model, mutant("acknowledges-early"));
+    expect(verdict.lostBefore.log).toBeGreaterThan(0);
+    expect(verdict.lost).toBeGreaterThan(0);
+  });
+
+  it("finds windows lost before their score when frames are committed before their batch is durable", async () => {
+    const { verdict } = await run(model, mutant("commits-early"));
+    expect(verdict.lostBefore.score).toBeGreaterThan(0);
+    expect(verdict.lost).toBeGreaterThan(0);
+  });
+});

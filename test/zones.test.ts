@@ -14,7 +14,7 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 /** Imports point down this list; packages of one line do not know each other. */
 const LAYERS = [
   ["errors"],
-  ["features", "he"],
+  ["features", "he", "compose/kafka-local"],
   ["schemas"],
   ["runtime"],
   ["custody"],

@@ -9,6 +9,7 @@ import { streamProcessorCommand } from "@smile/stream-processor/command";
 import { Command } from "commander";
 import { codeVersion } from "./code-version.ts";
 import { demoCommand } from "./demo-command.ts";
+import { kafkaCommand } from "./kafka-command.ts";
 import { keysCommand } from "./keys-command.ts";
 import { simulateCommand } from "./simulate-command.ts";
 import { trainCommand } from "./train-command.ts";
@@ -33,6 +34,7 @@ program.addCommand(demoCommand(signals.signal));
 program.addCommand(trainCommand());
 program.addCommand(keysCommand());
 program.addCommand(simulateCommand(signals.signal));
+program.addCommand(kafkaCommand(signals.signal));
 for (const { name, summary } of services) program.command(name).description(summary);
 
 try {

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { loadConfig } from "@smile/runtime/config";
 import { readDeployment, readDocument } from "@smile/runtime/document-file";
-import { openEmbeddedLog } from "@smile/runtime/embedded-log";
+import { LogConfig, logEnvNames, logHelp, openLog } from "@smile/runtime/log-config";
 import { LogLevel } from "@smile/runtime/logging";
 import type { ServiceCommand } from "@smile/runtime/service-command";
 import { HeadDocument, PublicKeyDocument } from "@smile/schemas/documents";
@@ -11,7 +11,7 @@ import { startModelService } from "./service.ts";
 const path = z.string().min(1);
 
 const Schema = z.strictObject({
-  log: z.strictObject({ path, partitions: z.number().int().min(1).max(1024).default(4) }),
+  log: LogConfig,
   deployments: z
     .array(
       z.strictObject({ deployment: path, heads: z.array(path).min(1), modelPrivacy: z.enum(["compact", "sanitised"]).default("compact") }),
@@ -22,20 +22,21 @@ const Schema = z.strictObject({
   logLevel: LogLevel.default("info"),
 });
 
-const envNames = { "log.path": "SMILE_LOG_PATH", threads: "SMILE_THREADS", logLevel: "SMILE_LOG_LEVEL" } as const;
+const envNames = { ...logEnvNames, threads: "SMILE_THREADS", logLevel: "SMILE_LOG_LEVEL" } as const;
 
 /** `smile model-service` */
 export const modelServiceCommand: ServiceCommand = {
   name: "model-service",
   summary: "Scores encrypted batches of the log by every head that is bound to their feature set. Holds no secret of any plant.",
-  details: `                 log {path, partitions 4}; deployments [{deployment, heads [paths], modelPrivacy compact}];
+  details: `                 ${logHelp};
+                 deployments [{deployment, heads [paths], modelPrivacy compact}];
                  keys: paths of the plants' public keys; threads: one per core; logLevel info`,
   async start({ configFile, folder, env, logger: loggerAt }) {
     const settings = loadConfig({ schema: Schema, env, envNames, file: configFile });
     const logger = loggerAt(settings.logLevel);
     const read = <T>(schema: z.ZodType<T>, file: string, what: string) => readDocument(schema, resolve(folder, file), what);
     await using opened = new AsyncDisposableStack();
-    const log = opened.use(await openEmbeddedLog({ path: resolve(folder, settings.log.path), logger: logger.child({ part: "log" }) }));
+    const log = opened.use(await openLog(settings.log, folder, "smile-model-service", logger.child({ part: "log" })));
     const service = opened.use(
       await startModelService({
         log,

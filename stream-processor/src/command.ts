@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { loadConfig } from "@smile/runtime/config";
 import { readDeployment } from "@smile/runtime/document-file";
-import { openEmbeddedLog } from "@smile/runtime/embedded-log";
+import { LogConfig, logEnvNames, logHelp, openLog } from "@smile/runtime/log-config";
 import { LogLevel } from "@smile/runtime/logging";
 import { defaultBrokerLimits } from "@smile/runtime/mqtt-broker";
 import type { ServiceCommand } from "@smile/runtime/service-command";
@@ -10,7 +10,7 @@ import { endpointSchema } from "./endpoint-schema.ts";
 import { startStreamProcessor } from "./service.ts";
 
 const Schema = z.strictObject({
-  log: z.strictObject({ path: z.string().min(1), partitions: z.number().int().min(1).max(1024).default(4) }),
+  log: LogConfig,
   deployments: z.array(z.string().min(1)).min(1),
   frames: endpointSchema({ port: 1883, clientId: "smile-ingress", maxPacketBytes: defaultBrokerLimits.maxPacketBytes }),
   // Nothing but subscriptions and cursors comes in there.
@@ -21,7 +21,7 @@ const Schema = z.strictObject({
 });
 
 const envNames = {
-  "log.path": "SMILE_LOG_PATH",
+  ...logEnvNames,
   "frames.host": "SMILE_FRAMES_HOST",
   "frames.port": "SMILE_FRAMES_PORT",
   "frames.broker": "SMILE_FRAMES_BROKER",
@@ -35,7 +35,8 @@ const envNames = {
 export const streamProcessorCommand: ServiceCommand = {
   name: "stream-processor",
   summary: "Takes frames over MQTT into the log, merges ciphertexts into full batches, and delivers scores to the plants.",
-  details: `                 log {path, partitions 4}; deployments: paths of deployment documents;
+  details: `                 ${logHelp};
+                 deployments: paths of deployment documents;
                  frames {host 127.0.0.1, port 1883, maxPacketBytes, maxConnections 256} or {broker: mqtt://..., clientId};
                  scores, likewise, port 1884;
                  lingerMs 20; openPerKind 4; logLevel info`,
@@ -43,7 +44,7 @@ export const streamProcessorCommand: ServiceCommand = {
     const settings = loadConfig({ schema: Schema, env, envNames, file: configFile });
     const logger = loggerAt(settings.logLevel);
     await using opened = new AsyncDisposableStack();
-    const log = opened.use(await openEmbeddedLog({ path: resolve(folder, settings.log.path), logger: logger.child({ part: "log" }) }));
+    const log = opened.use(await openLog(settings.log, folder, "smile-stream-processor", logger.child({ part: "log" })));
     const { frames, scores, lingerMs, openPerKind } = settings;
     const service = opened.use(
       await startStreamProcessor({

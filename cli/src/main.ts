@@ -1,24 +1,29 @@
 #!/usr/bin/env node
-import { edgeAgentCommand } from "@smile/edge-agent/command";
 import { isPipelineError } from "@smile/errors/pipeline-error";
-import { modelServiceCommand } from "@smile/model-service/command";
-import { plantConsoleCommand } from "@smile/plant-console/command";
 import { exitCodes, stopOnSignals } from "@smile/runtime/lifecycle";
-import { runServiceCommand } from "@smile/runtime/service-command";
-import { streamProcessorCommand } from "@smile/stream-processor/command";
+import { runServiceCommand, type ServiceCommand } from "@smile/runtime/service-command";
 import { Command } from "commander";
 import { codeVersion } from "./code-version.ts";
-import { demoCommand } from "./demo-command.ts";
-import { kafkaCommand } from "./kafka-command.ts";
-import { keysCommand } from "./keys-command.ts";
-import { simulateCommand } from "./simulate-command.ts";
-import { trainCommand } from "./train-command.ts";
 
-const services = [edgeAgentCommand, streamProcessorCommand, modelServiceCommand, plantConsoleCommand];
+// Loaded only when they are asked for: a gateway need not read the trainer, nor `smile keys` the brokers.
+const services: Readonly<Record<string, () => Promise<ServiceCommand>>> = {
+  "edge-agent": async () => (await import("@smile/edge-agent/command")).edgeAgentCommand,
+  "stream-processor": async () => (await import("@smile/stream-processor/command")).streamProcessorCommand,
+  "model-service": async () => (await import("@smile/model-service/command")).modelServiceCommand,
+  "plant-console": async () => (await import("@smile/plant-console/command")).plantConsoleCommand,
+};
+const commands: Readonly<Record<string, (signal: AbortSignal) => Promise<Command>>> = {
+  demo: async (signal) => (await import("./demo-command.ts")).demoCommand(signal),
+  train: async () => (await import("./train-command.ts")).trainCommand(),
+  keys: async () => (await import("./keys-command.ts")).keysCommand(),
+  simulate: async (signal) => (await import("./simulate-command.ts")).simulateCommand(signal),
+  kafka: async (signal) => (await import("./kafka-command.ts")).kafkaCommand(signal),
+};
+const wanted = process.argv[2] ?? "";
 
 // A service parses its own arguments and listens to signals itself: it is what its main.ts runs, too.
-const service = services.find(({ name }) => name === process.argv[2]);
-if (service !== undefined) process.exit(await runServiceCommand(service, process.argv.slice(3), process.env));
+const service = services[wanted];
+if (service !== undefined) process.exit(await runServiceCommand(await service(), process.argv.slice(3), process.env));
 
 // Whoever reads our output may have seen enough: `smile simulate | head`.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -30,12 +35,15 @@ using signals = stopOnSignals(process);
 const program = new Command("smile")
   .description("Homomorphically encrypted scoring of sensor streams and record batches")
   .version(codeVersion);
-program.addCommand(demoCommand(signals.signal));
-program.addCommand(trainCommand());
-program.addCommand(keysCommand());
-program.addCommand(simulateCommand(signals.signal));
-program.addCommand(kafkaCommand(signals.signal));
-for (const { name, summary } of services) program.command(name).description(summary);
+const command = commands[wanted];
+if (command !== undefined) program.addCommand(await command(signals.signal));
+else {
+  for (const load of Object.values(commands)) program.addCommand(await load(signals.signal));
+  for (const load of Object.values(services)) {
+    const { name, summary } = await load();
+    program.command(name).description(summary);
+  }
+}
 
 try {
   await program.parseAsync();

@@ -8,7 +8,7 @@ import { inOwnMounts, isolationOf } from "./isolation.ts";
 import { trainModel } from "./model.ts";
 import { hasPassed, reportOf } from "./report.ts";
 import { runSchedule, type ScheduleResult } from "./run-schedule.ts";
-import { FAULT_KINDS, type FaultKind, scheduleOf } from "./schedule.ts";
+import { FAULT_KINDS, type FaultKind, KAFKA_KINDS, scheduleOf } from "./schedule.ts";
 import { type LogKind, openSharedLog } from "./shared-log.ts";
 
 const USAGE = `npm run test:faults -- [options]
@@ -59,11 +59,10 @@ async function run(kinds: FaultKind[]): Promise<number> {
   try {
     await using shared = await openSharedLog(values.log as LogKind);
     const disk = diskKind(inside === "isolated", scratch);
-    const notRun = kinds.filter(
-      (kind) => (kind === "disk-full" && disk === "none") || (kind === "kill-kafka" && shared.kafka === undefined),
-    );
-    for (const kind of notRun)
-      say(`NOT RUN: ${kind}; ${kind === "disk-full" ? "this machine has no way to fill a disk" : "--log embedded has no Kafka"}`);
+    const notRun = kinds.filter((kind) => (kind === "disk-full" && disk === "none") || (KAFKA_KINDS.has(kind) && !shared.kafka));
+    for (const kind of notRun) {
+      say(`NOT RUN: ${kind}; ${KAFKA_KINDS.has(kind) ? "--log embedded has no Kafka" : "this machine has no way to fill a disk"}`);
+    }
     if (disk === "file-size-limit") say("disk-full: by a limit on the size of files, since nothing can be mounted here");
     const model = await trainModel(join(scratch, "model"));
     const results: ScheduleResult[] = [];

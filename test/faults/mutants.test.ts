@@ -32,7 +32,7 @@ function run(model: Model, entry?: string) {
   });
 }
 
-describe("the fault suite tells a stream processor that promises too much", () => {
+describe.concurrent("the fault suite tells a stream processor that promises too much", () => {
   let model: Model;
   beforeAll(async () => {
     model = await trainModel(join(scratch.path, "model"));

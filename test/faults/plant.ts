@@ -176,7 +176,13 @@ export class Plant implements AsyncDisposable {
     for (let step = 0; await this.steps.reached(step + 1); step++) {
       if (pipe.destroyed) return;
       if (pipe.write(this.machines.lines(gateway, step))) continue;
-      await Promise.race([once(pipe, "drain"), once(pipe, "close")]).catch(() => {});
+      await new Promise<void>((resolve) => {
+        const go = () => {
+          pipe.off("drain", go).off("close", go);
+          resolve();
+        };
+        pipe.once("drain", go).once("close", go);
+      });
     }
     pipe.end();
   }

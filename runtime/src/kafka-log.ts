@@ -16,6 +16,7 @@ import kafkajs, {
 } from "kafkajs";
 import { AppendQueue } from "./append-queue.ts";
 import { ChangeSignal } from "./change-signal.ts";
+import { HeldPartitions, slotName, slotOf, type Want } from "./held-partitions.ts";
 import { decodeTopicId, encodeTopicIdRequest, metadataRequest } from "./kafka-topic-id.ts";
 import {
   defaultRetentionMs,
@@ -30,7 +31,6 @@ import {
 } from "./log.ts";
 import type { Logger } from "./logging.ts";
 import { partitionOf } from "./partition.ts";
-import { Settlement } from "./settlement.ts";
 import { assignSticky } from "./sticky-assignment.ts";
 
 export type KafkaLogOptions = {
@@ -301,7 +301,7 @@ class KafkaLog implements Log {
   #enqueue(record: OutRecord, bytes: number): Promise<Position> {
     const { topic, key } = record;
     const partition = partitionOf(key, this.#partitions.get(topic)!);
-    const name = slotName(topic, partition);
+    const name = slotName({ topic, partition });
     let queue = this.#queues.get(name);
     if (queue === undefined) {
       queue = new AppendQueue((batch) => this.#send(topic, partition, batch), { maxBytes: maxBatchBytes, maxItems: maxBatchRecords });
@@ -394,9 +394,6 @@ type MemberSetup = {
   readonly onLeft: () => void;
 };
 
-/** One partition that this member holds. `fetched`: records that came in one batch with others and wait for the next poll. */
-type Held = { readonly topic: string; readonly partition: number; settlement: Settlement; committed: number; fetched: LogRecord[] };
-
 /**
  * One member of a Kafka consumer group.
  * kafkajs' consumer does what a group needs: joining, heartbeats, assignments, commits. It never fetches: all its topics are paused,
@@ -407,7 +404,7 @@ class KafkaMember implements GroupMember {
   readonly #setup: MemberSetup;
   readonly #fetcher: Fetcher;
   readonly #changes = new ChangeSignal(() => 0, 60_000);
-  readonly #held = new Map<string, Held>();
+  readonly #held = new HeldPartitions();
   readonly #inFlight = new Set<string>();
   readonly #watch: NodeJS.Timeout;
   readonly #first = Promise.withResolvers<void>();
@@ -423,7 +420,6 @@ class KafkaMember implements GroupMember {
   #isJoining = true;
   #failure: PipelineError | undefined;
   #left = false;
-  #turn = 0;
   #commitTimer: NodeJS.Timeout | undefined;
   #committing: Promise<void> = Promise.resolve();
 
@@ -451,7 +447,7 @@ class KafkaMember implements GroupMember {
       this.#check();
       if (signal.aborted) return [];
       const since = this.#changes.now();
-      const found = this.#take(limits);
+      const found = this.#isMember ? this.#held.take(limits) : [];
       const leftMs = untilMs - performance.now();
       if (found.length > 0 || (looked && leftMs <= 0)) return found;
       this.#fetchMore(limits.maxBytes, Math.max(0, leftMs));
@@ -462,20 +458,14 @@ class KafkaMember implements GroupMember {
 
   async settle(records: readonly Position[]): Promise<void> {
     this.#check();
-    for (const { topic, partition, offset } of records) this.#held.get(slotName(topic, partition))?.settlement.settle(offset);
+    this.#held.settle(records);
     this.#commitSoon();
   }
 
   async lag(): Promise<number> {
     this.#check();
     let lag = 0;
-    for (const topic of this.#setup.topics) {
-      for (const { partition, latest } of await this.#setup.log.ends(topic)) {
-        const settlement = this.#held.get(slotName(topic, partition))?.settlement;
-        // Records that were settled out of order, above the watermark, are no longer waiting for anybody.
-        if (settlement !== undefined) lag += Math.max(0, latest - settlement.next) + settlement.unsettled;
-      }
-    }
+    for (const topic of this.#setup.topics) lag += this.#held.lag(topic, await this.#setup.log.ends(topic));
     this.#check();
     return lag;
   }
@@ -593,12 +583,12 @@ class KafkaMember implements GroupMember {
       metadata: AssignerProtocol.MemberMetadata.encode({
         version: 1,
         topics,
-        userData: Buffer.from(JSON.stringify([...this.#held.keys()])),
+        userData: Buffer.from(JSON.stringify(this.#held.names)),
       }),
     }),
     assign: async ({ members, topics }) => {
       const slots = topics.flatMap((topic) =>
-        cluster.findTopicPartitionMetadata(topic).map(({ partitionId }) => slotName(topic, partitionId)),
+        cluster.findTopicPartitionMetadata(topic).map(({ partitionId }) => slotName({ topic, partition: partitionId })),
       );
       const claimants = members.map(({ memberId, memberMetadata }) => {
         const metadata = AssignerProtocol.MemberMetadata.decode(memberMetadata);
@@ -619,23 +609,14 @@ class KafkaMember implements GroupMember {
     const assignment = ++this.#assignment;
     this.#ready = false;
     const slots = Object.entries(partitionsByTopic).flatMap(([topic, partitions]) => partitions.map((partition) => ({ topic, partition })));
-    const names = new Set(slots.map(({ topic, partition }) => slotName(topic, partition)));
-    const lost = [...this.#held.keys()].filter((name) => !names.has(name));
-    for (const name of lost) this.#held.delete(name);
+    const lost = this.#held.retain(slots);
     try {
       const topics = Object.keys(partitionsByTopic);
       const commits = new Map(await Promise.all(topics.map(async (topic) => [topic, await log.commitsOf(group, topic)] as const)));
       if (assignment !== this.#assignment || this.#left) return;
-      for (const { topic, partition } of slots) {
-        const name = slotName(topic, partition);
-        const committed = commits.get(topic)!.get(partition)!;
-        const held = this.#held.get(name);
-        // Kept, it goes on: its records are still being worked on here. Unless somebody else has worked on it in the meantime.
-        if (held !== undefined && committed <= held.settlement.watermark) held.committed = committed;
-        else this.#held.set(name, { topic, partition, settlement: new Settlement(committed), committed, fetched: [] });
-      }
+      for (const slot of slots) this.#held.assign(slot, commits.get(slot.topic)!.get(slot.partition)!);
       this.#ready = true;
-      logger.info({ partitions: names.size, lost: lost.length }, "assigned partitions");
+      logger.info({ partitions: slots.length, lost }, "assigned partitions");
       this.#first.resolve();
       this.#changes.announce();
       this.#commitSoon();
@@ -653,34 +634,11 @@ class KafkaMember implements GroupMember {
     return this.#ready && performance.now() - this.#confirmedMs < this.#setup.sessionTimeoutMs - heartbeatMs;
   }
 
-  #take({ maxRecords, maxBytes }: ReadLimits): LogRecord[] {
-    const taken: LogRecord[] = [];
-    if (!this.#isMember) return taken;
-    let bytes = 0;
-    const all = [...this.#held.values()];
-    for (let i = 0; i < all.length; i++) {
-      // Each poll starts with another partition, so that a full one cannot starve the rest.
-      const { settlement, fetched } = all[(this.#turn + i) % all.length]!;
-      let count = 0;
-      for (const record of fetched) {
-        if (taken.length >= maxRecords || (taken.length > 0 && bytes + record.value.length > maxBytes)) break;
-        settlement.deliver(record.offset);
-        taken.push(record);
-        bytes += record.value.length;
-        count++;
-      }
-      fetched.splice(0, count);
-    }
-    this.#turn++;
-    return taken;
-  }
-
   /** Fetches what comes next of every partition, one request per broker at a time, once all that was fetched before is handed out. */
   #fetchMore(maxBytes: number, waitMs: number): void {
     if (!this.#isMember) return;
-    const all = [...this.#held.values()];
-    if (all.some(({ fetched }) => fetched.length > 0)) return;
-    const wants = all.map((held) => ({ topic: held.topic, partition: held.partition, offset: held.settlement.next }));
+    const wants = this.#held.wants();
+    if (wants.length === 0) return;
     void this.#fetcher
       .byBroker(wants)
       .then((byBroker) => {
@@ -696,17 +654,9 @@ class KafkaMember implements GroupMember {
       .catch((error: unknown) => this.#stumbled(error));
   }
 
-  async #fetchFrom(broker: string, wants: readonly Position[], maxBytes: number, waitMs: number): Promise<void> {
-    const asked = wants.map(({ topic, partition }) => this.#held.get(slotName(topic, partition)));
+  async #fetchFrom(broker: string, wants: readonly Want[], maxBytes: number, waitMs: number): Promise<void> {
     try {
-      const answers = await this.#fetcher.fetch(broker, wants, maxBytes, waitMs);
-      for (const { topic, partition, records } of answers) {
-        const held = this.#held.get(slotName(topic, partition));
-        // Lost in the meantime, or lost and found again: the request was for another time.
-        if (held === undefined || !asked.includes(held)) continue;
-        const from = Math.max(held.settlement.next, (held.fetched.at(-1)?.offset ?? -1) + 1);
-        held.fetched.push(...records.filter(({ offset }) => offset >= from));
-      }
+      for (const { want, records } of await this.#fetcher.fetch(broker, wants, maxBytes, waitMs)) this.#held.received(want, records);
     } catch (error) {
       if (this.#left || this.#setup.stopping.aborted) return;
       const outside = outOfRange(error);
@@ -720,15 +670,12 @@ class KafkaMember implements GroupMember {
    * that is there is left out; after such a loss it is the only offset below which surely nothing new has been written.
    */
   async #beginAnew(topic: string, partition: number): Promise<void> {
-    const held = this.#held.get(slotName(topic, partition));
     const ends = await this.#setup.log.ends(topic).catch(() => []);
     const end = ends.find((each) => each.partition === partition);
-    if (held === undefined || end === undefined || held !== this.#held.get(slotName(topic, partition))) return;
-    const { next } = held.settlement;
-    if (next >= end.earliest && next <= end.latest) return;
+    const next = this.#held.nextOf({ topic, partition });
+    if (end === undefined || next === undefined || (next >= end.earliest && next <= end.latest)) return;
     this.#setup.logger.error({ topic, next, ...end }, "the group's position is outside what the log keeps: begins at the earliest");
-    held.settlement = new Settlement(end.earliest);
-    held.fetched = [];
+    this.#held.begin({ topic, partition }, end.earliest, next);
   }
 
   async #stumbled(error: unknown): Promise<void> {
@@ -753,15 +700,11 @@ class KafkaMember implements GroupMember {
   async #commit(): Promise<void> {
     const consumer = this.#consumer;
     const assignment = this.#assignment;
-    const moved = [...this.#held.values()].filter(({ settlement, committed }) => settlement.watermark !== committed);
-    if (consumer === undefined || moved.length === 0 || !this.#isMember) return;
-    const offsets = moved.map(({ settlement }) => settlement.watermark);
+    const positions = this.#held.uncommitted();
+    if (consumer === undefined || positions.length === 0 || !this.#isMember) return;
     try {
-      await consumer.commitOffsets(moved.map(({ topic, partition }, i) => ({ topic, partition, offset: `${offsets[i]}` })));
-      if (assignment !== this.#assignment) return;
-      moved.forEach((held, i) => {
-        held.committed = offsets[i]!;
-      });
+      await consumer.commitOffsets(positions.map((position) => ({ ...position, offset: `${position.offset}` })));
+      if (assignment === this.#assignment) this.#held.committed(positions);
     } catch (error) {
       // The next assignment, or the next attempt, takes it from here.
       this.#setup.logger.debug({ err: error }, "could not commit");
@@ -845,11 +788,11 @@ class Fetcher {
   }
 
   /** Groups positions by the broker that leads their partition. */
-  async byBroker(wants: readonly Position[]): Promise<Map<string, Position[]>> {
+  async byBroker<T extends Position>(wants: readonly T[]): Promise<Map<string, T[]>> {
     await this.#cluster.connect();
     await this.#cluster.addMultipleTargetTopics([...new Set(wants.map(({ topic }) => topic))]);
     await this.#cluster.refreshMetadataIfNecessary();
-    const byBroker = new Map<string, Position[]>();
+    const byBroker = new Map<string, T[]>();
     for (const want of wants) {
       for (const broker of Object.keys(this.#cluster.findLeaderForPartitions(want.topic, [want.partition]))) {
         byBroker.set(broker, [...(byBroker.get(broker) ?? []), want]);
@@ -858,8 +801,11 @@ class Fetcher {
     return byBroker;
   }
 
-  /** @returns per partition the records from its position on; with the largest at least one, whatever `maxBytes` says */
-  async fetch(nodeId: string, wants: readonly Position[], maxBytes: number, waitMs: number) {
+  /**
+   * @returns per want the records from its position on, of those that the broker answered for. Where there are any, at least one
+   * comes, however large it is
+   */
+  async fetch<T extends Position>(nodeId: string, wants: readonly T[], maxBytes: number, waitMs: number) {
     const broker = await this.#cluster.findBroker({ nodeId });
     const topics = [...new Set(wants.map(({ topic }) => topic))].map((topic) => ({
       topic,
@@ -870,11 +816,12 @@ class Fetcher {
     const maxWaitTime = Math.min(Math.ceil(waitMs), longestFetchMs);
     const { responses } = (await broker.fetch({ maxWaitTime, minBytes: 1, maxBytes, isolationLevel: 0, topics })) as FetchAnswer;
     return responses.flatMap(({ topicName: topic, partitions }) =>
-      partitions.map(({ partition, messages }) => {
-        const from = wants.find((want) => want.topic === topic && want.partition === partition)?.offset ?? 0;
+      partitions.flatMap(({ partition, messages }) => {
+        const want = wants.find((each) => each.topic === topic && each.partition === partition);
+        if (want === undefined) return [];
         // A batch comes whole, also when the position is in its middle.
-        const wanted = messages.filter((message) => Number(message.offset) >= from && message.isControlRecord !== true);
-        return { topic, partition, records: wanted.map((message) => recordOf(topic, partition, message)) };
+        const wanted = messages.filter(({ offset, isControlRecord }) => Number(offset) >= want.offset && isControlRecord !== true);
+        return [{ want, records: wanted.map((message) => recordOf(topic, partition, message)) }];
       }),
     );
   }
@@ -908,12 +855,6 @@ type BrokerConnection = {
       readonly response: { decode(payload: Buffer): Promise<{ readonly id: T }>; parse(decoded: { readonly id: T }): Promise<T> };
     }): Promise<T>;
   };
-};
-
-const slotName = (topic: string, partition: number) => `${topic}/${partition}`;
-const slotOf = (name: string) => {
-  const at = name.lastIndexOf("/");
-  return { topic: name.slice(0, at), partition: Number(name.slice(at + 1)) };
 };
 
 function clientOf({ brokers, clientId, ssl, sasl, logger }: KafkaLogOptions): Kafka {

@@ -23,7 +23,10 @@ for (const inTens of [false, true]) {
     let count = 0;
     const fromMs = performance.now();
     const call = async () => {
-      while (performance.now() < fromMs + secondsEach * 1000) count += (await log.append(records)).length;
+      while (performance.now() < fromMs + secondsEach * 1000) {
+        const { length } = await log.append(records);
+        count += length;
+      }
     };
     await Promise.all(Array.from({ length: callers }, call));
     figures[`append/s ${inTens ? "in tens" : "one by one"}, ${callers} caller${callers > 1 ? "s" : ""}`] = perSecond(count, fromMs);

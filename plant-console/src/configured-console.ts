@@ -6,6 +6,7 @@ import type { Logger } from "@smile/runtime/logging";
 import type { Deployment } from "@smile/schemas/documents";
 import { type ConsoleConfig, readLeases } from "./config.ts";
 import { openDecryptionKeys, toSecretKeys } from "./decryption-keys.ts";
+import type { StoredGap } from "./gap-table.ts";
 import { mqttScoreLink } from "./score-link.ts";
 import { type PlantConsole, startPlantConsole } from "./service.ts";
 import { type AlertEvent, RiskStore, type StoredRisk } from "./store.ts";
@@ -16,6 +17,7 @@ export type ConfiguredConsole = PlantConsole & { readonly store: RiskStore; read
 export type ConsoleListeners = {
   readonly onRisk?: (risk: StoredRisk, deployment: Deployment) => void;
   readonly onAlert?: (event: AlertEvent, deployment: Deployment) => void;
+  readonly onGap?: (gap: StoredGap, deployment: Deployment) => void;
 };
 
 /**
@@ -24,7 +26,7 @@ export type ConsoleListeners = {
  */
 export async function startConfiguredConsole(
   config: ConsoleConfig,
-  { logger, env, onRisk, onAlert }: ConsoleListeners & { readonly logger: Logger; readonly env: Environment },
+  { logger, env, onRisk, onAlert, onGap }: ConsoleListeners & { readonly logger: Logger; readonly env: Environment },
 ): Promise<ConfiguredConsole> {
   const deployment = readDeployment(config.deployment, env);
   const leases = readLeases(config.leases);
@@ -48,6 +50,7 @@ export async function startConfiguredConsole(
       batchWaitMs: config.batch.waitMs,
       resendMs: config.resendMs,
       ...(onRisk && { onRisk: (risk) => onRisk(risk, deployment) }),
+      ...(onGap && { onGap: (gap) => onGap(gap, deployment) }),
       ...(onAlert && { onAlert: (event) => onAlert(event, deployment) }),
     }),
   );

@@ -36,6 +36,9 @@ export function consoleMetrics(parts: {
     total("risks", "Risks stored", ({ risks }) => risks),
     total("risks_duplicate", "Risks that were stored already", ({ duplicates }) => duplicates),
     total("risks_late", "Risks of windows older than their machine's newest", ({ late }) => late),
+    total("gaps", "Gaps that gateways had to leave", ({ gaps }) => gaps),
+    total("frames_lost", "Frames missing in those gaps when they were stored", ({ lostFrames }) => lostFrames),
+    total("windows_lost", "Windows missing in those gaps when they were stored", ({ lostWindows }) => lostWindows),
     {
       kind: "counter",
       name: "smile_plant_console_alerts_total",

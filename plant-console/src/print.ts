@@ -1,4 +1,5 @@
 import type { ModelCard } from "@smile/schemas/documents";
+import type { StoredGap } from "./gap-table.ts";
 import type { Alert, AlertEvent, MachineRisk, RiskStore } from "./store.ts";
 
 type Card = Pick<ModelCard, "headId" | "name" | "outputs" | "unit" | "alert">;
@@ -21,6 +22,17 @@ export function alertJson({ kind, alert }: AlertEvent, cards: readonly Card[]): 
   const { raisedBy, ...rest } = alert;
   const { gateway, epoch, sequence, block, lane } = raisedBy;
   return JSON.stringify({ event: kind, model: card?.name ?? null, ...rest, raisedBy: { gateway, epoch, sequence, block, lane } });
+}
+
+/** One line per gap, for instance `2026-01-03T04:00:00Z LOST     hall-1  120 windows until 2026-01-03T09:30:00Z: the spool was full`. */
+export function gapLine({ gateway, missingWindows, fromTimeMs, toTimeMs, reason }: StoredGap): string {
+  const why = reason === "bytes" ? "the spool was full" : "they were too old";
+  return `${isoSeconds(fromTimeMs)} LOST     ${gateway}  ${missingWindows} windows until ${isoSeconds(toTimeMs)}: ${why}`;
+}
+
+/** The gap for programs: one JSON object per line. */
+export function gapJson(gap: StoredGap): string {
+  return JSON.stringify({ event: "gap", ...gap });
 }
 
 export const RISK_TABLE_HEAD = ["machine", "risk", "window ended", "alert"] as const;

@@ -1,7 +1,7 @@
 import type { DurationHistogram } from "@smile/runtime/metrics";
 import type { TimeSeries } from "@smile/runtime/time-series";
 import type { Deployment } from "@smile/schemas/documents";
-import type { Gap } from "@smile/schemas/envelopes";
+import type { StoredGap } from "./gap-table.ts";
 import { windowToRiskHistogram } from "./metrics.ts";
 import { RiskPoints } from "./risk-points.ts";
 import type { AlertEvent, StoredRisk } from "./store.ts";
@@ -30,7 +30,7 @@ export class RiskObserver {
     this.#timeSeries?.write(this.#pointsOf(deployment).alert(event));
   }
 
-  gap(gap: Gap, deployment: Deployment): void {
+  gap(gap: StoredGap, deployment: Deployment): void {
     this.#timeSeries?.write(this.#pointsOf(deployment).gap(gap));
   }
 

@@ -1,6 +1,6 @@
 import type { Point } from "@smile/runtime/time-series";
 import type { Deployment } from "@smile/schemas/documents";
-import type { Gap } from "@smile/schemas/envelopes";
+import type { StoredGap } from "./gap-table.ts";
 import type { AlertEvent, StoredRisk } from "./store.ts";
 
 /** Enough of a head's id to tell heads of one name apart; ids are hashes. */
@@ -37,8 +37,8 @@ export class RiskPoints {
   }
 
   /** `smile_gap`: frames and windows of a gateway that will never come, at the end of the last of them, and the seconds they span. */
-  gap({ gateway, reason, frames, windows, fromTimeMs, toTimeMs }: Gap): Point {
-    const fields = { frames, windows, seconds: (toTimeMs - fromTimeMs) / 1000 };
+  gap({ gateway, reason, missingFrames, missingWindows, fromTimeMs, toTimeMs }: StoredGap): Point {
+    const fields = { frames: missingFrames, windows: missingWindows, seconds: (toTimeMs - fromTimeMs) / 1000 };
     return { measurement: "smile_gap", tags: { plant: this.#plant, gateway, reason }, fields, timeMs: toTimeMs };
   }
 

@@ -3,9 +3,11 @@ import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
 import type { Service } from "@smile/runtime/lifecycle";
 import type { Logger } from "@smile/runtime/logging";
 import type { Deployment, Lease } from "@smile/schemas/documents";
-import { type Delivery, deliveryCodec } from "@smile/schemas/envelopes";
+import { type Delivery, deliveryCodec, type Gap, gapCodec } from "@smile/schemas/envelopes";
 import { behind, standingOf } from "./cursor.ts";
 import { CursorSender } from "./cursor-sender.ts";
+import { readGap } from "./gap-reader.ts";
+import type { StoredGap } from "./gap-table.ts";
 import { LaneMap } from "./lane-map.ts";
 import { LatencyFigure } from "./latency.ts";
 import type { OpenScoreLink } from "./score-link.ts";
@@ -25,6 +27,8 @@ export type PlantConsoleOptions = {
   /** Told of each new risk after it is on the disk. An error thrown here is logged and changes nothing. */
   readonly onRisk?: (risk: StoredRisk) => void;
   readonly onAlert?: (event: AlertEvent) => void;
+  /** Told of each new gap of which something is missing. */
+  readonly onGap?: (gap: StoredGap) => void;
   /** Milliseconds since 1970; default Date.now. */
   readonly now?: () => number;
   /** Deliveries that go into one transaction at most; default 64. */
@@ -54,6 +58,10 @@ export type ConsoleCounters = {
   readonly late: number;
   readonly raised: number;
   readonly cleared: number;
+  /** New gaps, and what was missing of them when they were stored. Some may still arrive: the store knows. */
+  readonly gaps: number;
+  readonly lostFrames: number;
+  readonly lostWindows: number;
 };
 
 export interface PlantConsole extends Service {
@@ -91,6 +99,9 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
     late: 0,
     raised: 0,
     cleared: 0,
+    gaps: 0,
+    lostFrames: 0,
+    lostWindows: 0,
   };
   let queue: Delivery[] = [];
   let room = Promise.withResolvers<void>();
@@ -183,22 +194,30 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
     let after = cursor;
     let early = 0;
     const risks: Risk[] = [];
+    const gaps: Gap[] = [];
     for (const delivery of batch) {
       const standing = standingOf(delivery, after);
       if (standing === "stored") counts.repeatedDeliveries++;
       else if (standing === "ahead") early++;
       else {
-        risks.push(...readOrRefuse(delivery));
+        const read = readOrRefuse(delivery);
+        risks.push(...read.risks);
+        gaps.push(...read.gaps);
         after = behind(delivery);
       }
     }
     if (after !== cursor) {
       const storedAtMs = now();
-      const stored = store.commit({ risks, cursor: after, storedAtMs }, rules);
+      const stored = store.commit({ risks, gaps, cursor: after, storedAtMs }, rules);
       counts.risks += stored.risks.length;
       counts.duplicates += stored.duplicates;
       counts.late += stored.late;
       for (const { kind } of stored.alerts) counts[kind]++;
+      for (const { missingFrames, missingWindows } of stored.gaps) {
+        counts.gaps++;
+        counts.lostFrames += missingFrames;
+        counts.lostWindows += missingWindows;
+      }
       for (const risk of stored.risks) latency.record(storedAtMs - risk.closedAtMs);
       cursor = after;
       askedToResume = false;
@@ -206,25 +225,27 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
       cursorSender.offer({ ...cursor, resume: false });
       tell(stored.risks, options.onRisk);
       tell(stored.alerts, options.onAlert);
+      tell(stored.gaps, options.onGap);
     }
     counts.earlyDeliveries += early;
     if (early > 0 && !askedToResume) askToResume();
   }
 
-  function readOrRefuse(delivery: Delivery): readonly Risk[] {
+  function readOrRefuse(delivery: Delivery): { readonly risks: readonly Risk[]; readonly gaps: readonly Gap[] } {
     try {
+      if (gapCodec.claims(delivery.score)) return { risks: [], gaps: [readGap(delivery.score, plant)] };
       const { risks, unknownLanes } = reader.read(delivery.score);
       if (unknownLanes > 0) {
         counts.unknownLanes += unknownLanes;
         logger.warn({ plant, offset: delivery.offset, unknownLanes }, "scores of lanes that no lease names");
       }
-      return risks;
+      return { risks, gaps: [] };
     } catch (error) {
       // Whatever the bytes make a decoder do, the next delivery must not wait for it.
       const refusal = isPipelineError(error) ? error : new PipelineError("SCORE_MISMATCH", "the score cannot be read", {}, error);
       refused[refusal.code] = (refused[refusal.code] ?? 0) + 1;
       logger.warn({ err: refusal, plant, offset: delivery.offset }, "score refused");
-      return [];
+      return { risks: [], gaps: [] };
     }
   }
 

@@ -1,7 +1,9 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { SqliteFile } from "@smile/runtime/sqlite";
 import type { Cursor } from "@smile/schemas/cursor";
+import type { Gap } from "@smile/schemas/envelopes";
 import { type AlertRule, decide } from "./decide.ts";
+import { GapTable, gapTables, type Losses, type StoredGap } from "./gap-table.ts";
 import type { Risk, RiskId } from "./score-reader.ts";
 
 /** An alert as it stands. Times in ms: `raisedAtMs`, `clearedAtMs` are event time, `storedAtMs` this computer's. */
@@ -40,6 +42,16 @@ export type Stored = {
   /** New risks of windows older than the machine's newest: stored, but left out of the alerts. */
   readonly late: number;
   readonly alerts: readonly AlertEvent[];
+  /** Gaps that were new and of which something is missing. */
+  readonly gaps: readonly StoredGap[];
+};
+
+/** What goes into one transaction. */
+export type Batch = {
+  readonly risks: readonly Risk[];
+  readonly gaps?: readonly Gap[];
+  readonly cursor: Cursor;
+  readonly storedAtMs: number;
 };
 
 export type StoreCounts = { readonly risks: number; readonly machines: number; readonly alerts: number; readonly openAlerts: number };
@@ -70,6 +82,7 @@ const TABLES = `
   ) STRICT;
   CREATE INDEX open_alerts ON alerts (id) WHERE cleared_at_ms IS NULL;
   CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), plant TEXT NOT NULL, topic_id TEXT, partition INTEGER, next INTEGER) STRICT;
+  ${gapTables}
 `;
 
 const ALERT_COLUMNS = `
@@ -86,20 +99,30 @@ export class RiskStore implements Disposable {
   readonly #db: SqliteFile;
   readonly #retainRisks: number;
   readonly #names = new Map<string, number>();
+  readonly #gaps: GapTable;
 
   /**
    * @param options.path of the file, made when it is not there; ":memory:" for a store that ends with the process
    * @param options.plant whose risks these are
-   * @param options.retainRisks how many of the newest risks, and of the newest alerts, are kept; default one million
+   * @param options.retainRisks how many of the newest risks, of the newest alerts and of the newest gaps are kept; default one million
    * @throws {PipelineError} STORE_UNAVAILABLE when the file cannot be opened, FILE_DAMAGED when it is no store of this plant
    */
   constructor(options: { path: string; plant: string; retainRisks?: number }) {
     const { path, plant } = options;
     this.#retainRisks = options.retainRisks ?? 1_000_000;
-    this.#db = new SqliteFile({ path, role: "store", unavailable: "STORE_UNAVAILABLE", tables: TABLES, version: 1, busyMs: 2000 });
+    this.#db = new SqliteFile({
+      path,
+      role: "store",
+      unavailable: "STORE_UNAVAILABLE",
+      tables: TABLES,
+      version: 2,
+      upgrades: [gapTables],
+      busyMs: 2000,
+    });
     try {
       this.#db.run("INSERT OR IGNORE INTO cursor (one, plant) VALUES (1, ?)", plant);
       const { owner } = this.#db.first<{ owner: string }>("SELECT plant AS owner FROM cursor")!;
+      this.#gaps = new GapTable(this.#db);
       if (owner !== plant) throw new PipelineError("FILE_DAMAGED", `the store ${path} is not plant ${plant}'s`, { path, plant, owner });
     } catch (error) {
       this.#db[Symbol.dispose]();
@@ -113,11 +136,11 @@ export class RiskStore implements Disposable {
   }
 
   /**
-   * Stores a batch in one transaction: new risks, the alerts that they raise or clear, and the cursor.
+   * Stores a batch in one transaction: new risks, the alerts that they raise or clear, new gaps, and the cursor.
    * @param rules by head id
    * @throws {PipelineError} STORE_UNAVAILABLE or FILE_DAMAGED; then nothing of the batch is stored
    */
-  commit(batch: { risks: readonly Risk[]; cursor: Cursor; storedAtMs: number }, rules: ReadonlyMap<string, AlertRule>): Stored {
+  commit(batch: Batch, rules: ReadonlyMap<string, AlertRule>): Stored {
     try {
       return this.#db.transaction(() => this.#store(batch, rules));
     } catch (error) {
@@ -140,6 +163,16 @@ export class RiskStore implements Disposable {
       query.limit,
     );
     return rows.map((row) => ({ ...row, raised: row.raised === 1 }));
+  }
+
+  /** The newest gaps of which something is missing, newest first. */
+  gaps(limit: number): StoredGap[] {
+    return this.#gaps.newest(limit);
+  }
+
+  /** All that gateways had to drop and that did not arrive. */
+  losses(): Losses {
+    return this.#gaps.losses();
   }
 
   /** Alerts that are raised and not cleared, oldest first. */
@@ -179,7 +212,7 @@ export class RiskStore implements Disposable {
     this.#db[Symbol.dispose]();
   }
 
-  #store(batch: Parameters<RiskStore["commit"]>[0], rules: ReadonlyMap<string, AlertRule>): Stored {
+  #store(batch: Batch, rules: ReadonlyMap<string, AlertRule>): Stored {
     const risks: StoredRisk[] = [];
     const alerts: AlertEvent[] = [];
     let late = 0;
@@ -190,6 +223,10 @@ export class RiskStore implements Disposable {
       if (decided.late) late++;
       if (decided.event) alerts.push(decided.event);
     }
+    this.#gaps.arrived(risks.map(({ gateway, epoch, sequence }) => ({ gateway: this.#name(gateway), epoch, sequence })));
+    const gaps = (batch.gaps ?? []).flatMap(
+      (gap) => this.#gaps.insert(gap, this.#name(gap.gateway), batch.storedAtMs, this.#retainRisks) ?? [],
+    );
     const { topicId, partition, next } = batch.cursor;
     this.#db.run("UPDATE cursor SET topic_id = ?, partition = ?, next = ?", topicId, partition, next);
     if (risks.length > 0) this.#db.run("DELETE FROM risks WHERE id <= (SELECT max(id) FROM risks) - ?", this.#retainRisks);
@@ -197,7 +234,7 @@ export class RiskStore implements Disposable {
       const closed = "DELETE FROM alerts WHERE cleared_at_ms IS NOT NULL AND id <= (SELECT max(id) FROM alerts) - ?";
       this.#db.run(closed, this.#retainRisks);
     }
-    return { risks, duplicates: batch.risks.length - risks.length, late, alerts };
+    return { risks, duplicates: batch.risks.length - risks.length, late, alerts, gaps };
   }
 
   #insert(risk: Risk, storedAtMs: number): boolean {

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { alertJson, alertLine, formatRisk, riskTable } from "../src/print.ts";
+import { alertJson, alertLine, formatRisk, gapJson, gapLine, riskTable } from "../src/print.ts";
 import type { AlertEvent } from "../src/store.ts";
 
 const headId = "a".repeat(64);
@@ -42,4 +42,14 @@ it("gives a table of the machines most at risk", () => {
   const store = { mostAtRisk: () => [{ machine: "pump-007", headId, output: 0, risk: 0.5, frameTimeMs: 0, raised: true }] };
   expect(riskTable(store, card, { limit: 3 })).toEqual([["pump-007", "50.0 %", "1970-01-01T00:00:00Z", "raised"]]);
   expect(formatRisk(12.34, "cycles")).toBe("12.3 cycles");
+});
+
+it("says a gap in one line, and as one JSON object", () => {
+  const [fromTimeMs, toTimeMs] = [Date.UTC(2026, 0, 3, 4), Date.UTC(2026, 0, 3, 9, 30)];
+  const sequences = { epoch: 1, fromSequence: 7, toSequence: 9, frames: 3 };
+  const counts = { windows: 120, missingFrames: 2, missingWindows: 80, storedAtMs: 5 };
+  const gap = { gateway: "hall-1", ...sequences, ...counts, fromTimeMs, toTimeMs, reason: "bytes" } as const;
+  expect(gapLine(gap)).toBe("2026-01-03T04:00:00Z LOST     hall-1  80 windows until 2026-01-03T09:30:00Z: the spool was full");
+  expect(gapLine({ ...gap, reason: "age" })).toContain("they were too old");
+  expect(JSON.parse(gapJson(gap))).toEqual({ event: "gap", ...gap });
 });

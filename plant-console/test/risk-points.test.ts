@@ -43,8 +43,17 @@ describe("RiskObserver", () => {
   });
 
   it("writes a gap with what is missing and how long it was", () => {
-    const gap = { plant: "north", gateway: "hall-1", epoch: 1, fromSequence: 3, toSequence: 5, frames: 3, windows: 12 };
-    const lost = { ...gap, fromTimeMs: 10_000, toTimeMs: 70_000, reason: "bytes", signature: new Uint8Array() } as const;
+    const gap = {
+      gateway: "hall-1",
+      epoch: 1,
+      fromSequence: 2,
+      toSequence: 5,
+      frames: 4,
+      windows: 16,
+      missingFrames: 3,
+      missingWindows: 12,
+    };
+    const lost = { ...gap, fromTimeMs: 10_000, toTimeMs: 70_000, reason: "bytes", storedAtMs: 99_000 } as const;
     expect(observed((observer) => observer.gap(lost, deployment))).toEqual([
       {
         measurement: "smile_gap",

@@ -2,9 +2,10 @@ import { PassThrough } from "node:stream";
 import { createLogger, silentLogger } from "@smile/runtime/logging";
 import type { CursorMessage } from "@smile/schemas/cursor";
 import type { Lease } from "@smile/schemas/documents";
-import { deliveryCodec, type Score } from "@smile/schemas/envelopes";
+import { deliveryCodec, type Gap, gapCodec, type Score } from "@smile/schemas/envelopes";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openDecryptionKeys } from "../src/decryption-keys.ts";
+import type { StoredGap } from "../src/gap-table.ts";
 import type { LinkHandlers } from "../src/score-link.ts";
 import { type PlantConsoleOptions, startPlantConsole } from "../src/service.ts";
 import { type AlertEvent, RiskStore, type StoredRisk } from "../src/store.ts";
@@ -88,6 +89,19 @@ describe("with one key for the plant", () => {
     expect(sorted(found)).toEqual(sorted(expected));
     expect(opened.service.counters()).toMatchObject({ risks: expected.length, duplicates: 0, unknownLanes: 0, refused: {} });
     expect(opened.service.latency()).toMatchObject({ count: expected.length });
+  });
+
+  it("stores and tells a gap in its turn, and refuses one of another plant or that contradicts itself", async () => {
+    const gaps: StoredGap[] = [];
+    await using opened = await openConsole(plant, { onGap: (gap) => gaps.push(gap) });
+    const range = { fromSequence: 2, toSequence: 4, frames: 3, windows: 6, fromTimeMs: 2000, toTimeMs: 4000 };
+    const gap: Gap = { plant: PLANT, gateway: "g1", epoch: 1, ...range, reason: "age", signature: new Uint8Array(0) };
+    const wrong = [{ plant: "other" }, { frames: 4 }, { windows: -1 }].map((change) => gapCodec.encode({ ...gap, ...change }));
+    await opened.deliver(plant.score(0, [frame("g1", 1, ["m0"])]), ...wrong, gapCodec.encode(gap), gapCodec.encode(gap));
+    expect(gaps).toMatchObject([{ gateway: "g1", fromSequence: 2, toSequence: 4, missingFrames: 3, missingWindows: 6, reason: "age" }]);
+    expect(opened.store.gaps(9)).toEqual(gaps);
+    expect(opened.service.counters()).toMatchObject({ risks: 1, gaps: 1, lostFrames: 3, lostWindows: 6, refused: { SCORE_MISMATCH: 3 } });
+    expect(opened.cursors.at(-1)).toMatchObject({ next: 6 });
   });
 
   it("says its cursor after connecting and after each stored batch", async () => {

@@ -55,6 +55,8 @@ const options = {
 /** One kind of envelope on the wire: a letter, a version byte, then the Avro body in that version's schema. */
 export type EnvelopeCodec<T> = {
   encode(value: T): Buffer;
+  /** Whether the bytes say that they are of this kind, by their letter alone. */
+  claims(bytes: Uint8Array): boolean;
   /** @throws {PipelineError} FRAME_MALFORMED when the bytes are no envelope of this kind in a known version */
   decode(bytes: Uint8Array): T;
 };
@@ -70,6 +72,7 @@ export function envelopeCodec<T>(letter: string, versions: readonly object[]): E
   const readers = types.map((type) => (type === newest ? undefined : newest.createResolver(type)));
   const head = Buffer.from([letter.charCodeAt(0), versions.length]);
   return {
+    claims: (bytes) => bytes[0] === head[0],
     encode: (value) => Buffer.concat([head, newest.toBuffer(value)]),
     decode(bytes) {
       const version = bytes[1] ?? 0;

@@ -44,11 +44,6 @@ export function admitFrame(topic: string, bytes: Uint8Array, catalogue: Catalogu
   return frame;
 }
 
-/** Whether the bytes claim to be a gap, not a frame: both come on a gateway's one topic. */
-export function isGap(bytes: Uint8Array): boolean {
-  return bytes[0] === 0x47; // "G", gapCodec's letter
-}
-
 /**
  * Everything that is checked on a gap before it enters the log: length, schema, sender, and that its numbers can be true together.
  * @param topic the MQTT topic it was published to

@@ -2,8 +2,9 @@ import { isPipelineError, type PipelineError } from "@smile/errors/pipeline-erro
 import type { Log } from "@smile/runtime/log";
 import type { Logger } from "@smile/runtime/logging";
 import { encodeDeadLetter } from "@smile/schemas/dead-letter";
+import { gapCodec } from "@smile/schemas/envelopes";
 import { LOG_TOPICS, NAME } from "@smile/schemas/topics";
-import { admitFrame, admitGap, isGap } from "./admission.ts";
+import { admitFrame, admitGap } from "./admission.ts";
 import type { Catalogue } from "./catalogue.ts";
 
 /** What ingress has done since it started: frames taken and their bytes, gaps taken. `refused` counts by error code. */
@@ -27,7 +28,7 @@ export class Ingress {
   }
 
   async receive(topic: string, payload: Uint8Array): Promise<void> {
-    const gap = isGap(payload);
+    const gap = gapCodec.claims(payload); // both come on a gateway's one topic
     let plant: string;
     try {
       plant = gap ? admitGap(topic, payload).plant : admitFrame(topic, payload, this.#catalogue).plant;

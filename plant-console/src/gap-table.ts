@@ -1,0 +1,97 @@
+import type { SqliteFile } from "@smile/runtime/sqlite";
+import type { Gap } from "@smile/schemas/envelopes";
+
+/** A gap as it stands: what the gateway said, less what arrived all the same. */
+export type StoredGap = Omit<Gap, "plant" | "signature"> & {
+  /** This computer's clock, ms. */
+  readonly storedAtMs: number;
+  readonly missingFrames: number;
+  readonly missingWindows: number;
+};
+
+/** All that gateways had to drop and that did not arrive. */
+export type Losses = { readonly gaps: number; readonly frames: number; readonly windows: number };
+
+/** What names a frame, with its gateway by number. */
+type FrameKey = { readonly gateway: number; readonly epoch: number; readonly sequence: number };
+
+export const gapTables = `
+  CREATE TABLE gaps (
+    id INTEGER PRIMARY KEY, gateway INTEGER NOT NULL, epoch INTEGER NOT NULL, from_sequence INTEGER NOT NULL, to_sequence INTEGER NOT NULL,
+    windows INTEGER NOT NULL, from_time_ms INTEGER NOT NULL, to_time_ms INTEGER NOT NULL, reason TEXT NOT NULL,
+    stored_at_ms INTEGER NOT NULL, UNIQUE (gateway, epoch, from_sequence, to_sequence)
+  ) STRICT;
+  CREATE TABLE gap_arrivals (gap INTEGER NOT NULL, sequence INTEGER NOT NULL, windows INTEGER NOT NULL, PRIMARY KEY (gap, sequence)) STRICT,
+    WITHOUT ROWID;
+`;
+
+const GAPS = `
+  SELECT * FROM (SELECT p.id, n.name AS gateway, p.epoch, p.from_sequence AS fromSequence, p.to_sequence AS toSequence,
+    p.to_sequence - p.from_sequence + 1 AS frames, p.windows, p.from_time_ms AS fromTimeMs, p.to_time_ms AS toTimeMs, p.reason,
+    p.stored_at_ms AS storedAtMs, p.to_sequence - p.from_sequence + 1 - count(a.sequence) AS missingFrames,
+    CASE WHEN p.to_sequence - p.from_sequence + 1 = count(a.sequence) THEN 0 ELSE max(0, p.windows - coalesce(sum(a.windows), 0)) END
+      AS missingWindows
+  FROM gaps p JOIN names n ON n.id = p.gateway LEFT JOIN gap_arrivals a ON a.gap = p.id GROUP BY p.id)`;
+
+/**
+ * Which frames will never come, by their gateways, in a file that somebody else opened. A frame of which a risk is stored is not
+ * missing, whether it came before the gap or comes after it: a gateway that crashed cannot know what had arrived.
+ */
+export class GapTable {
+  readonly #db: SqliteFile;
+  #isEmpty: boolean;
+
+  constructor(db: SqliteFile) {
+    this.#db = db;
+    this.#isEmpty = db.first("SELECT 1 FROM gaps LIMIT 1") === undefined;
+  }
+
+  /** Within a transaction. @returns the gap when it is new and something of it is missing */
+  insert(gap: Gap, gateway: number, storedAtMs: number, retain: number): StoredGap | undefined {
+    const { epoch, fromSequence, toSequence, windows, fromTimeMs, toTimeMs, reason } = gap;
+    const values = [gateway, epoch, fromSequence, toSequence, windows, fromTimeMs, toTimeMs, reason, storedAtMs];
+    const insert = `INSERT OR IGNORE INTO gaps (gateway, epoch, from_sequence, to_sequence, windows, from_time_ms, to_time_ms, reason, stored_at_ms)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+    const { changes, lastId } = this.#db.run(insert, ...values);
+    this.#isEmpty = false;
+    if (changes === 0) return undefined;
+    this.#noteArrivals(lastId, gateway, epoch, fromSequence, toSequence);
+    const gone = this.#db.run("DELETE FROM gaps WHERE id <= ?", lastId - retain).changes;
+    if (gone > 0) this.#db.run("DELETE FROM gap_arrivals WHERE gap <= ?", lastId - retain);
+    const stored = this.#db.first<StoredGap>(`${GAPS} WHERE id = ? AND missingFrames > 0`, lastId);
+    return stored && withoutId(stored);
+  }
+
+  /** Within a transaction: frames of which risks were stored. */
+  arrived(frames: Iterable<FrameKey>): void {
+    if (this.#isEmpty) return;
+    const covering = "SELECT id FROM gaps WHERE gateway = ? AND epoch = ? AND from_sequence <= ? AND to_sequence >= ?";
+    for (const { gateway, epoch, sequence } of frames) {
+      for (const { id } of this.#db.all<{ id: number }>(covering, gateway, epoch, sequence, sequence)) {
+        this.#noteArrivals(id, gateway, epoch, sequence, sequence);
+      }
+    }
+  }
+
+  /** The newest gaps of which something is missing, newest first. */
+  newest(limit: number): StoredGap[] {
+    return this.#db.all<StoredGap>(`${GAPS} WHERE missingFrames > 0 ORDER BY id DESC LIMIT ?`, limit).map(withoutId);
+  }
+
+  losses(): Losses {
+    const sum = `SELECT count(*) AS gaps, coalesce(sum(missingFrames), 0) AS frames, coalesce(sum(missingWindows), 0) AS windows
+      FROM (${GAPS}) WHERE missingFrames > 0`;
+    return { ...this.#db.first<Losses>(sum)! };
+  }
+
+  #noteArrivals(gap: number, gateway: number, epoch: number, from: number, to: number): void {
+    const note = `INSERT OR REPLACE INTO gap_arrivals SELECT ?, sequence, count(DISTINCT lane) FROM risks
+      WHERE gateway = ? AND epoch = ? AND sequence BETWEEN ? AND ? GROUP BY sequence`;
+    this.#db.run(note, gap, gateway, epoch, from, to);
+  }
+}
+
+function withoutId(row: StoredGap): StoredGap {
+  const { id: _, ...gap } = row as StoredGap & { id: number };
+  return gap;
+}

@@ -5,7 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 
 /** Util-linux: the kernel ends the process together with us, even when we are killed. */
 const SETPRIV = "/usr/bin/setpriv";
-const START_MS = 30_000;
+const START_MS = 60_000;
 const RESTART_MS = 250;
 /** sysexits.h: starting again without a change is pointless. */
 const EX_CONFIG = 78;
@@ -65,14 +65,21 @@ export class Supervised implements AsyncDisposable {
   }
 
   /**
-   * Starts it and waits until it takes work.
+   * Starts it and waits until it takes work; also over ends by itself, as when what it needs is away just then.
    * @throws {Error} with its last lines when it does not
    */
   async start(): Promise<void> {
     this.#wanted = true;
     if (this.#child === undefined) this.#spawn();
-    await this.#up;
-    if (this.failure) throw this.failure;
+    for (const untilMs = performance.now() + START_MS; ; ) {
+      try {
+        return await this.#up;
+      } catch (error) {
+        if (this.failure) throw this.failure;
+        if (performance.now() > untilMs) throw error;
+        await delay(RESTART_MS);
+      }
+    }
   }
 
   async kill(): Promise<void> {

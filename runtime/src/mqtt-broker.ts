@@ -41,6 +41,8 @@ export type BrokerLimits = PacketLimits & {
   readonly connectTimeoutMs: number;
   /** A client that says nothing for one and a half times its keepalive is cut off; a longer one, or none, counts as this. */
   readonly maxKeepaliveSeconds: number;
+  /** A subscriber that takes nothing for this long is cut off; until then it holds up whoever publishes to it, and nobody else. */
+  readonly drainTimeoutMs: number;
 };
 
 export const defaultBrokerLimits: BrokerLimits = {
@@ -50,6 +52,7 @@ export const defaultBrokerLimits: BrokerLimits = {
   maxConnections: 256,
   connectTimeoutMs: 10_000,
   maxKeepaliveSeconds: 300,
+  drainTimeoutMs: 5000,
 };
 
 /** Why a connection was ended, or not taken in the first place. */
@@ -73,8 +76,6 @@ const mostUnderWay = 64;
 const socketBufferBytes = 1 << 20;
 /** What a client publishes is for the hook alone. aedes would pass it on: one plant could send another scores of its own making. */
 const nobodysTopic = "$taken";
-/** A subscriber that takes nothing for this long is cut off; until then it holds up whoever publishes to it. */
-const drainTimeoutMs = 5000;
 /** Somebody who is cut off comes back and is cut off again: one line per reason in this time says so. */
 const logEveryMs = 1000;
 
@@ -121,7 +122,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   };
 
   const broker = await Aedes.createBroker({
-    drainTimeout: drainTimeoutMs,
+    drainTimeout: limits.drainTimeoutMs,
     // By default a hundred messages that wait for frozen subscribers would hold up everyone else's.
     concurrency: 0,
     preConnect: (_, packet, answer) => {

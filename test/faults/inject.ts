@@ -43,8 +43,7 @@ export const INJECTORS: Record<FaultKind, Injector> = {
   },
   "frozen-stream-processor": ({ plant }, fault) => freeze(plant, pick(plant.streamProcessors, fault), fault),
   "frozen-model-service": ({ plant }, fault) => freeze(plant, pick(plant.modelServices, fault), fault),
-  "stale-stream-processor": ({ plant }, fault) => freeze(plant, pick(plant.streamProcessors, fault), fault),
-  "stale-model-service": ({ plant }, fault) => freeze(plant, pick(plant.modelServices, fault), fault),
+  "stale-member": ({ plant }, fault) => freeze(plant, pick([...plant.streamProcessors, ...plant.modelServices], fault), fault),
   "frozen-console": ({ plant }, fault) => freeze(plant, plant.console, fault),
   "console-absent": ({ plant }, fault) => kill(plant, plant.console, fault),
   "disk-full": async ({ plant }, fault) => {

@@ -13,8 +13,7 @@ export const FAULTS = {
   "kill-kafka": { steps: [0, 20] },
   "frozen-stream-processor": { steps: [20, 60] },
   "frozen-model-service": { steps: [20, 60] },
-  "stale-stream-processor": { steps: [480, 480] },
-  "stale-model-service": { steps: [480, 480] },
+  "stale-member": { steps: [480, 480] },
   "frozen-console": { steps: [40, 120] },
   "console-absent": { steps: [120, 120] },
   "disk-full": { steps: [20, 80] },
@@ -34,8 +33,8 @@ export const FAULTS = {
 } as const satisfies Record<string, { readonly steps: readonly [least: number, most: number] }>;
 
 export type FaultKind = keyof typeof FAULTS;
-/** What only a Kafka can be struck with: its own death, and members frozen for so long that others take their place. */
-export const KAFKA_KINDS: ReadonlySet<FaultKind> = new Set(["kill-kafka", "stale-stream-processor", "stale-model-service"]);
+/** What only a Kafka can be struck with: its own death, and a member of a group frozen for so long that another takes its place. */
+export const KAFKA_KINDS: ReadonlySet<FaultKind> = new Set(["kill-kafka", "stale-member"]);
 export const FAULT_KINDS = Object.keys(FAULTS) as readonly FaultKind[];
 
 /** What must have happened since the fault before: so many frames acknowledged to gateways, or so many new risks at the console. */

@@ -140,7 +140,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     },
   });
   broker.on("clientError", (client, error) => {
-    if (error.message === "drain timeout") noteCutOff("frozen", { client: client.id });
+    // aedes says so for each message that waited.
+    if (error.message === "drain timeout" && intakes.delete(client.conn)) noteCutOff("frozen", { client: client.id });
     else logger.debug({ err: error, client: client.id }, "client error");
   });
   broker.on("connectionError", (_, error) => logger.debug({ err: error }, "connection error"));

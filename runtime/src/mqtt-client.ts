@@ -85,6 +85,7 @@ export function openMqtt(options: MqttOptions): MqttConnection {
   let ready = Promise.withResolvers<void>();
   let isReady = false;
   let handling: Promise<void> = Promise.resolve();
+  let isHandling = false;
   let lastError: unknown;
 
   client.on("connect", () => {
@@ -156,8 +157,8 @@ export function openMqtt(options: MqttOptions): MqttConnection {
         await Promise.race([drained, delay(drainMs, undefined, { ref: false })]);
       }
       client.options.reconnectPeriod = 0;
-      // A clean end waits for every answer as long as it takes; with one missing, only a forced one ends.
-      await client.endAsync(unacknowledged.size > 0 || !isReady);
+      // A clean end waits for every answer, and for the handler, as long as it takes; with one missing, only a forced one ends.
+      await client.endAsync(unacknowledged.size > 0 || !isReady || isHandling);
       const closed = new PipelineError("STOPPED", "the connection was closed before the acknowledgement");
       for (const { acknowledged } of unacknowledged) acknowledged.reject(closed);
       unacknowledged.clear();
@@ -208,13 +209,18 @@ export function openMqtt(options: MqttOptions): MqttConnection {
     return ({ topic, payload }, acknowledge) => {
       if (stopping.signal.aborted) return; // not handled, so not acknowledged
       const stream = client.stream;
-      handling = handle(topic, typeof payload === "string" ? Buffer.from(payload) : payload).then(
-        () => acknowledge(),
-        (error: unknown) => {
-          logger.warn({ err: error, topic }, "message not handled; connecting anew");
-          stream.destroy(); // without calling back: what came behind it on this connection must not overtake it
-        },
-      );
+      isHandling = true;
+      handling = handle(topic, typeof payload === "string" ? Buffer.from(payload) : payload)
+        .finally(() => {
+          isHandling = false;
+        })
+        .then(
+          () => acknowledge(),
+          (error: unknown) => {
+            logger.warn({ err: error, topic }, "message not handled; connecting anew");
+            stream.destroy(); // without calling back: what came behind it on this connection must not overtake it
+          },
+        );
     };
   }
 }

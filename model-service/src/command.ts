@@ -35,18 +35,21 @@ export const modelServiceCommand: ServiceCommand = {
     const settings = loadConfig({ schema: Schema, env, envNames, file: configFile });
     const logger = loggerAt(settings.logLevel);
     const read = <T>(schema: z.ZodType<T>, file: string, what: string) => readDocument(schema, resolve(folder, file), what);
+    // Before the log is looked for: a wrong file is told at once.
+    const deployments = settings.deployments.map(({ deployment, heads, modelPrivacy }) => ({
+      deployment: readDeployment(resolve(folder, deployment), env),
+      heads: heads.map((head) => read(HeadDocument, head, "head")),
+      modelPrivacy,
+    }));
+    const keys = settings.keys.map((key) => read(PublicKeyDocument, key, "public key"));
     await using opened = new AsyncDisposableStack();
     const log = opened.use(await openLog(settings.log, folder, "smile-model-service", logger.child({ part: "log" })));
     const service = opened.use(
       await startModelService({
         log,
         logger,
-        deployments: settings.deployments.map(({ deployment, heads, modelPrivacy }) => ({
-          deployment: readDeployment(resolve(folder, deployment), env),
-          heads: heads.map((head) => read(HeadDocument, head, "head")),
-          modelPrivacy,
-        })),
-        keys: settings.keys.map((key) => read(PublicKeyDocument, key, "public key")),
+        deployments,
+        keys,
         partitions: settings.log.partitions,
         ...(settings.threads === undefined ? {} : { pool: { threads: settings.threads } }),
       }),

@@ -43,6 +43,8 @@ export const streamProcessorCommand: ServiceCommand = {
   async start({ configFile, folder, env, logger: loggerAt }) {
     const settings = loadConfig({ schema: Schema, env, envNames, file: configFile });
     const logger = loggerAt(settings.logLevel);
+    // Before the log is looked for: a wrong file is told at once.
+    const deployments = settings.deployments.map((path) => readDeployment(resolve(folder, path), env));
     await using opened = new AsyncDisposableStack();
     const log = opened.use(await openLog(settings.log, folder, "smile-stream-processor", logger.child({ part: "log" })));
     const { frames, scores, lingerMs, openPerKind } = settings;
@@ -50,7 +52,7 @@ export const streamProcessorCommand: ServiceCommand = {
       await startStreamProcessor({
         log,
         logger,
-        deployments: settings.deployments.map((path) => readDeployment(resolve(folder, path), env)),
+        deployments,
         frames,
         scores,
         limits: { lingerMs, openPerKind },

@@ -1,8 +1,10 @@
 import { join } from "node:path";
 import { PipelineError } from "@smile/errors/pipeline-error";
+import { gapCodec } from "@smile/schemas/envelopes";
 import { expect, it } from "vitest";
 import { zeroCounters } from "../src/counters.ts";
 import { type FrameSender, SpoolPublisher } from "../src/publisher.ts";
+import type { SealedFrame } from "../src/spool.ts";
 import { EdgeStore } from "../src/store.ts";
 import { aFrame, newFolder, takeAll } from "./fixture.ts";
 
@@ -82,4 +84,95 @@ it("keeps what is not acknowledged in the spool when it is stopped", async () =>
   using again = new EdgeStore(path, owner);
   expect(takeAll(again).map(({ sequence }) => sequence)).toContain(1);
   expect(made.counters.quarantined).toBe(0);
+});
+
+/** A broker that is away until told otherwise; what arrives, in order: a frame's sequence, or a gap's as text. */
+class Broker {
+  readonly arrived: (number | string)[] = [];
+  #isThere = Promise.withResolvers<void>();
+  #waiting: { count: number; resolve: () => void }[] = [];
+
+  readonly send = async (envelope: Uint8Array): Promise<void> => {
+    await this.#isThere.promise;
+    await new Promise(setImmediate);
+    this.arrived.push(gapCodec.claims(envelope) ? gapText(envelope) : Buffer.from(envelope).readUInt32LE(4));
+    for (const { count, resolve } of this.#waiting) if (this.arrived.length >= count) resolve();
+  };
+
+  comeBack(): void {
+    this.#isThere.resolve();
+  }
+
+  async count(count: number): Promise<void> {
+    if (this.arrived.length >= count) return;
+    await new Promise<void>((resolve) => this.#waiting.push({ count, resolve }));
+  }
+}
+
+const gapText = (envelope: Uint8Array) => {
+  const { fromSequence, toSequence, windows } = gapCodec.decode(envelope);
+  return `${fromSequence}-${toSequence}: ${windows}`;
+};
+const numbered = (sequence: number, size = 300): SealedFrame => {
+  const envelope = Buffer.alloc(size);
+  envelope.writeUInt32LE(sequence, 4);
+  return { sequence, envelope, windows: 2, frameTimeMs: sequence };
+};
+
+it("after an outage sends what is new first, the backlog at its rate, each in order, and a gap in its place", async () => {
+  using store = new EdgeStore(join(newFolder(), "edge.db"), owner, { bounds: { maxBytes: 300 * 150, maxAgeMs: 1e9 } });
+  const commit = (count: number) => {
+    const frames = Array.from({ length: count }, (_, i) => numbered(store.nextSequence + i));
+    return store.commit({ frames, states: [], opened: [], closed: [] }).frames;
+  };
+  const broker = new Broker();
+  const rule = { window: 4, largestBytes: 1000, retryMs: 1, backlogFramesPerSecond: 100 };
+  const counters = zeroCounters();
+  const made = new SpoolPublisher(store, broker, rule, counters, () => {});
+  const finish = new AbortController();
+  const running = made.run(forever, finish.signal);
+  commit(10);
+  made.wake();
+  await new Promise(setImmediate); // four are under way now
+  let dropped = 0;
+  for (let i = 0; i < 19; i++) dropped += commit(10);
+  const kept = 200 - dropped;
+  expect(kept).toBeGreaterThan(100); // so that there is a backlog
+  const startedMs = performance.now();
+  made.connected();
+  broker.comeBack();
+  await broker.count(20);
+  for (let i = 0; i < 30; i++) {
+    commit(1);
+    made.wake();
+    await broker.count(21 + i);
+  }
+  finish.abort();
+  await running;
+  const tookMs = performance.now() - startedMs;
+
+  const frames = broker.arrived.filter((each) => typeof each === "number");
+  const live = frames.filter((each) => each >= 200);
+  const backlog = broker.arrived.filter((each) => typeof each === "string" || each < 200);
+  const last = 3 + dropped;
+  expect(live).toEqual(Array.from({ length: 30 }, (_, i) => 200 + i));
+  expect(backlog).toEqual([0, 1, 2, 3, `4-${last}: ${2 * dropped}`, ...Array.from({ length: 199 - last }, (_, i) => last + 1 + i)]);
+  expect(tookMs).toBeGreaterThan(1000 * ((kept - 4 - 10) / 100 - 0.1)); // the rate, less what was under way and the burst
+  // Each live frame found at most the messages under way and the backlog's turn before it.
+  const places = live.map((each) => broker.arrived.indexOf(each));
+  for (let i = 1; i < places.length; i++) expect(places[i]! - places[i - 1]!).toBeLessThanOrEqual(2 * rule.window);
+  expect(counters).toMatchObject({ published: 230 - dropped, gapsPublished: 1 });
+  expect([store.depth.frames, store.gaps, store.unsent]).toEqual([0, 0, 0]);
+});
+
+it("keeps the order where no more waits than can be sent within a second, however often the connection is made anew", async () => {
+  const store = spoolOf(new Array(100).fill(5));
+  const order: number[] = [];
+  const made = publisher(store, async (envelope) => {
+    order.push(envelope[0]!);
+    made.publisher.connected();
+    await new Promise(setImmediate);
+  });
+  await made.publisher.run(forever, finished);
+  expect(order).toEqual(Array.from({ length: 100 }, (_, i) => i));
 });

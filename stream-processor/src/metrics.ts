@@ -1,12 +1,19 @@
-import { type MetricDefinition, samplesBy } from "@smile/runtime/metrics";
+import { type MetricDefinition, type Sample, samplesBy } from "@smile/runtime/metrics";
+import type { EndpointState } from "./endpoint.ts";
 import type { StreamProcessor } from "./service.ts";
 
 /**
  * The stream processor's figures for Prometheus. Each is read from what it counts anyway.
  * @param processor.lag records of its partitions that are not settled
  */
-export function processorMetrics(processor: Pick<StreamProcessor, "counters"> & { lag(): Promise<number> }): readonly MetricDefinition[] {
+export function processorMetrics(
+  processor: Pick<StreamProcessor, "counters" | "endpoints"> & { lag(): Promise<number> },
+): readonly MetricDefinition[] {
   const { ingress, merging, egress } = processor.counters;
+  const byBroker = (samplesOf: (state: EndpointState) => readonly Sample[]) =>
+    Object.entries(processor.endpoints).flatMap(([broker, state]) =>
+      samplesOf(state).map(({ labels, value }) => ({ labels: { broker, ...labels }, value })),
+    );
   const total = (name: string, help: string, read: () => number): MetricDefinition => {
     return { kind: "counter", name: `smile_stream_processor_${name}_total`, help, read };
   };
@@ -27,6 +34,20 @@ export function processorMetrics(processor: Pick<StreamProcessor, "counters"> & 
     total("batches", "Merged ciphertexts written to the log", () => merging.batches),
     total("deliveries", "Scores sent to plants, repeats included", () => egress.deliveries),
     total("deliveries_bytes", "Bytes of scores sent to plants", () => egress.bytes),
+    {
+      kind: "counter",
+      name: "smile_stream_processor_connections_cut_off_total",
+      help: "Connections that the embedded brokers ended or did not take, by broker and reason",
+      labels: ["broker", "reason"],
+      read: () => byBroker(({ cutOff }) => samplesBy("reason", cutOff)),
+    },
+    {
+      kind: "gauge",
+      name: "smile_stream_processor_broker_connected",
+      help: "1 while the broker can be reached, by broker; an embedded one always can",
+      labels: ["broker"],
+      read: () => byBroker(({ connected }) => [{ labels: {}, value: connected ? 1 : 0 }]),
+    },
     {
       kind: "gauge",
       name: "smile_stream_processor_lag_records",

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 /** How a disk can be made full on this machine: a file system of its own in a mount namespace, or a limit of the process; or not at all. */
@@ -7,6 +7,7 @@ export type DiskKind = "tmpfs" | "file-size-limit" | "none";
 
 const TMPFS_MIB = 24;
 const FILLER = "filler";
+const ZEROS = Buffer.alloc(1 << 20);
 
 /**
  * The folder of one gateway, on a disk that can be filled up and emptied again. The tmpfs needs the mount namespace that `main.ts` runs
@@ -26,8 +27,11 @@ export class GatewayDisk implements Disposable {
   /** From here on nothing can be written beyond what is there. @param pid of the process that writes */
   fill(pid: number): void {
     if (this.#kind === "tmpfs") {
-      const { bavail, bsize } = statfsSync(this.path);
-      writeFileSync(join(this.path, FILLER), Buffer.alloc(bavail * bsize));
+      try {
+        for (;;) appendFileSync(join(this.path, FILLER), ZEROS);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+      }
     } else if (this.#kind === "file-size-limit") {
       execFileSync("prlimit", ["--pid", String(pid), "--fsize=0:unlimited"]);
     } else throw new Error("this machine has no way to fill a disk");

@@ -1,10 +1,9 @@
-import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { exitCodes, stopOnSignals } from "@smile/runtime/lifecycle";
 import { diskKind } from "./full-disk.ts";
-import { inOwnMounts, isolationOf } from "./isolation.ts";
+import { mountsOfThisProcess, runIsolated } from "./isolation.ts";
 import { trainModel } from "./model.ts";
 import { hasPassed, reportOf } from "./report.ts";
 import { runSchedule, type ScheduleResult } from "./run-schedule.ts";
@@ -46,19 +45,18 @@ const wanted = values.kinds?.split(",") ?? [...FAULT_KINDS];
 for (const kind of wanted) if (!(FAULT_KINDS as readonly string[]).includes(kind)) misused(`--kinds: there is no ${kind}`);
 
 // Full disks are file systems of our own: mounted where nobody else sees them, and gone with us whatever ends us.
-const inside = inOwnMounts();
-if (!inside) process.exit(await isolationOf(process.argv.slice(1)));
+const mounts = mountsOfThisProcess();
+if (mounts === undefined) process.exit(await runIsolated(process.argv.slice(1)));
 using signals = stopOnSignals(process);
 process.exit(await run(wanted as FaultKind[]));
 
 async function run(kinds: FaultKind[]): Promise<number> {
   const startedMs = performance.now();
   const say = (text: string) => process.stderr.write(`${text}\n`);
-  const scratch = mkdtempSync(join(tmpdir(), "smile-faults-"));
-  process.once("exit", () => rmSync(scratch, { recursive: true, force: true, maxRetries: 5 })); // whatever ends us
+  const scratch = tmpdir(); // ours alone
   try {
     await using shared = await openSharedLog(values.log as LogKind);
-    const disk = diskKind(inside === "isolated", scratch);
+    const disk = diskKind(mounts === "own", scratch);
     const notRun = kinds.filter((kind) => (kind === "disk-full" && disk === "none") || (KAFKA_KINDS.has(kind) && !shared.kafka));
     for (const kind of notRun) {
       say(`NOT RUN: ${kind}; ${KAFKA_KINDS.has(kind) ? "--log embedded has no Kafka" : "this machine has no way to fill a disk"}`);

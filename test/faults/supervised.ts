@@ -2,9 +2,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
+import { dyingWithUs } from "./isolation.ts";
 
-/** Util-linux: the kernel ends the process together with us, even when we are killed. */
-const SETPRIV = "/usr/bin/setpriv";
 const START_MS = 60_000;
 const RESTART_MS = 250;
 /** sysexits.h: starting again without a change is pointless. */
@@ -116,8 +115,7 @@ export class Supervised implements AsyncDisposable {
     const { argv, logPath, onStarted } = this.#options;
     const before = existsSync(logPath) ? readFileSync(logPath, "utf8").length : 0;
     const out = openSync(logPath, "a");
-    const node = [process.execPath, ...argv];
-    const [file, ...args] = existsSync(SETPRIV) ? [SETPRIV, "--pdeathsig", "KILL", "--", ...node] : node;
+    const [file, ...args] = dyingWithUs([process.execPath, ...argv]);
     // A group of its own: Ctrl-C at a terminal is for the harness.
     const child = spawn(file!, args, { stdio: [onStarted ? "pipe" : "ignore", out, out], detached: true });
     closeSync(out);

@@ -167,6 +167,28 @@ describeWithMosquitto("with Mosquitto as the broker", () => {
     expect(await sequencesWith(log, numbers(0, 30))).toEqual(numbers(0, 30));
   });
 
+  it("stops in time while Mosquitto is away and a score is on its way", async () => {
+    await using mosquitto = await Mosquitto.open();
+    using small = await smallDeployment();
+    await using log = await openTemporaryLog({ logger });
+    const processor = await startProcessor(log, small, mosquitto.url);
+    const append = (text: string) => log.append([{ topic: LOG_TOPICS.scores, key: PLANT, value: Buffer.from(text) }]);
+    await append("1");
+    await until(() => processor.endpoints.scores.connected);
+    await using console = openMqtt({ url: mosquitto.url, clientId: "c", logger });
+    const nothing = JSON.stringify({ topicId: null, partition: null, next: null, resume: true });
+    while (processor.counters.egress.deliveries === 0) {
+      await console.publish(cursorTopic(PLANT), Buffer.from(nothing));
+      await delay(20);
+    }
+    await mosquitto.stop("SIGKILL");
+    await until(() => !processor.endpoints.scores.connected && !processor.endpoints.frames.connected);
+    await append("2");
+    const sinceMs = performance.now();
+    await processor[Symbol.asyncDispose]();
+    expect(performance.now() - sinceMs).toBeLessThan(5000);
+  });
+
   it("shows Mosquitto's own boundary: by default, what it acknowledged survives its end by SIGTERM, and not by SIGKILL", async () => {
     await using mosquitto = await Mosquitto.open(["autosave_on_changes false", "autosave_interval 1800"]);
     using small = await smallDeployment();

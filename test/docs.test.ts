@@ -105,7 +105,7 @@ describe("configuration", () => {
     const { schema, envNames } = await configurationOf(command);
     const keys = leaves(z.toJSONSchema(schema, { io: "input" }) as Json, "", true);
     const wanted = keys.map(({ key, fallback }) => [key, fallback, envNames[key] === undefined ? "" : `\`${envNames[key]}\``]);
-    const written = rowsUnder(`### ${command.name}`).map((row) => row.slice(0, 3));
+    const written = [...rowsUnder(`### ${command.name}`), ...rowsUnder("### Every service")].map((row) => row.slice(0, 3));
     expect(written.toSorted()).toEqual(wanted.toSorted());
     expect(Object.keys(envNames).filter((key) => !keys.some((leaf) => leaf.key === key))).toEqual([]);
   });

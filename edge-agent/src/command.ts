@@ -2,9 +2,12 @@ import { createReadStream, openSync } from "node:fs";
 import { resolve } from "node:path";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { Logger } from "@smile/runtime/logging";
+import { openMonitoring } from "@smile/runtime/monitoring";
+import { monitoringHelp } from "@smile/runtime/monitoring-config";
 import type { ServiceCommand } from "@smile/runtime/service-command";
 import { type AgentSettings, agentConfig, readSettings } from "./config.ts";
-import { openMqttFrameSender } from "./mqtt-frame-sender.ts";
+import { agentMetrics } from "./metrics.ts";
+import { type MqttFrameSender, openMqttFrameSender } from "./mqtt-frame-sender.ts";
 import { ndjsonSource } from "./ndjson-source.ts";
 import { RowQueue } from "./row-queue.ts";
 import { type EdgeAgentConfig, startEdgeAgent } from "./service.ts";
@@ -21,17 +24,22 @@ export const edgeAgentCommand: ServiceCommand = {
                  mqtt {url, window 16, largestEnvelopeBytes 1048576};
                  source {kind "stdin" | "file", path, atEnd "flush" | "seal" | "keep"};
                  spool {maxBytes 268435456, maxAgeMs 604800000, backlogFramesPerSecond 200};
-                 lingerMs 1000; commitMs 1000; largestOpenEnds 4; keyId; logLevel info
+                 lingerMs 1000; commitMs 1000; largestOpenEnds 4; keyId; logLevel info;
+${monitoringHelp}
   --drain        reads no rows: publishes what the store holds, open windows included, and ends;
                  before the deployment changes`,
   options: { drain: { type: "boolean" } },
-  async start({ configFile, folder, env, logger: loggerAt, values }) {
+  async start({ configFile, folder, env, logger: loggerAt, signal, values }) {
     const settings = readSettings(configFile, env);
     const logger = loggerAt(settings.logLevel);
     const config = agentConfig(settings, folder);
     const { plant, gateway, mqtt } = settings;
-    const openSender = async (onConnected: () => void) =>
-      openMqttFrameSender({
+    await using opened = new AsyncDisposableStack();
+    const tags = { plant, gateway };
+    const monitoring = opened.use(await openMonitoring({ service: "edge-agent", settings, folder, logger, tags, stopping: signal }));
+    let sender: MqttFrameSender | undefined;
+    const openSender = async (onConnected: () => void) => {
+      sender = openMqttFrameSender({
         url: mqtt.url,
         plant,
         gateway,
@@ -39,8 +47,20 @@ export const edgeAgentCommand: ServiceCommand = {
         largestBytes: mqtt.largestEnvelopeBytes,
         onConnected,
       });
-    if (values.drain) return startEdgeAgent({ ...config, atEnd: "seal" }, { source: emptySource(), openSender }, logger);
-    return startEdgeAgent(config, { source: openSource(settings, config, folder, logger), openSender }, logger);
+      return sender;
+    };
+    const agent = opened.use(
+      values.drain
+        ? await startEdgeAgent({ ...config, atEnd: "seal" }, { source: emptySource(), openSender }, logger)
+        : await startEdgeAgent(config, { source: openSource(settings, config, folder, logger), openSender }, logger),
+    );
+    monitoring.watch({
+      done: agent.done,
+      conditions: () => ({ "connected to the broker": sender?.connected ?? false }),
+      metrics: agentMetrics(agent),
+    });
+    const owned = opened.move();
+    return { done: agent.done, [Symbol.asyncDispose]: () => owned.disposeAsync() };
   },
 };
 

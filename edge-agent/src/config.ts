@@ -4,6 +4,7 @@ import { paramsId } from "@smile/he/params";
 import { type Environment, loadConfig } from "@smile/runtime/config";
 import { readDocument } from "@smile/runtime/document-file";
 import { LogLevel } from "@smile/runtime/logging";
+import { monitoringEnvNames, monitoringShape } from "@smile/runtime/monitoring-config";
 import { DeploymentDocument, LeaseDocument } from "@smile/schemas/documents";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import { NAME } from "@smile/schemas/topics";
@@ -65,6 +66,7 @@ const Schema = z.strictObject({
   lingerMs: duration.default(1000),
   commitMs: duration.default(1000),
   largestOpenEnds: z.number().int().min(1).max(1000).default(4),
+  ...monitoringShape,
   logLevel: LogLevel.default("info"),
 });
 
@@ -77,6 +79,7 @@ export const envNames = {
   key: "SMILE_KEY",
   "mqtt.url": "SMILE_MQTT_URL",
   store: "SMILE_STORE",
+  ...monitoringEnvNames,
   logLevel: "SMILE_LOG_LEVEL",
 } as const;
 

@@ -3,6 +3,10 @@ import { openMqtt } from "@smile/runtime/mqtt-client";
 import { framesTopic } from "@smile/schemas/topics";
 import type { FrameSender } from "./publisher.ts";
 
+export interface MqttFrameSender extends FrameSender, AsyncDisposable {
+  readonly connected: boolean;
+}
+
 /**
  * Sends frames to `smile/v1/{plant}/{gateway}/frames` with QoS 1. Connects in the background and comes back by itself; what was sent
  * and not acknowledged is sent again then. The publisher bounds how many frames wait here.
@@ -18,7 +22,7 @@ export function openMqttFrameSender(options: {
   largestBytes?: number;
   onConnected?: () => void;
   reconnectMs?: { readonly first: number; readonly last: number };
-}): FrameSender & AsyncDisposable {
+}): MqttFrameSender {
   const { url, plant, gateway, logger, largestBytes, onConnected, reconnectMs } = options;
   const connection = openMqtt({
     url,
@@ -30,6 +34,9 @@ export function openMqttFrameSender(options: {
   });
   const topic = framesTopic(plant, gateway);
   return {
+    get connected() {
+      return connection.connected;
+    },
     send: (envelope) => connection.publish(topic, envelope),
     [Symbol.asyncDispose]: () => connection[Symbol.asyncDispose](),
   };

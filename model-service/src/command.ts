@@ -3,9 +3,12 @@ import { loadConfig } from "@smile/runtime/config";
 import { readDeployment, readDocument } from "@smile/runtime/document-file";
 import { LogConfig, logEnvNames, logHelp, openLog } from "@smile/runtime/log-config";
 import { LogLevel } from "@smile/runtime/logging";
+import { openMonitoring } from "@smile/runtime/monitoring";
+import { monitoringEnvNames, monitoringHelp, monitoringShape } from "@smile/runtime/monitoring-config";
 import type { ServiceCommand } from "@smile/runtime/service-command";
 import { HeadDocument, PublicKeyDocument } from "@smile/schemas/documents";
 import { z } from "zod";
+import { modelServiceMetrics, scoringHistogram } from "./metrics.ts";
 import { startModelService } from "./service.ts";
 
 const path = z.string().min(1);
@@ -19,10 +22,11 @@ const Schema = z.strictObject({
     .min(1),
   keys: z.array(path).min(1),
   threads: z.number().int().min(1).max(256).optional(),
+  ...monitoringShape,
   logLevel: LogLevel.default("info"),
 });
 
-const envNames = { ...logEnvNames, threads: "SMILE_THREADS", logLevel: "SMILE_LOG_LEVEL" } as const;
+const envNames = { ...logEnvNames, threads: "SMILE_THREADS", ...monitoringEnvNames, logLevel: "SMILE_LOG_LEVEL" } as const;
 
 /** `smile model-service` */
 export const modelServiceCommand: ServiceCommand = {
@@ -30,8 +34,9 @@ export const modelServiceCommand: ServiceCommand = {
   summary: "Scores encrypted batches of the log by every head that is bound to their feature set. Holds no secret of any plant.",
   details: `                 ${logHelp};
                  deployments [{deployment, heads [paths], modelPrivacy compact}];
-                 keys: paths of the plants' public keys; threads: one per core; logLevel info`,
-  async start({ configFile, folder, env, logger: loggerAt }) {
+                 keys: paths of the plants' public keys; threads: one per core; logLevel info;
+${monitoringHelp}`,
+  async start({ configFile, folder, env, logger: loggerAt, signal }) {
     const settings = loadConfig({ schema: Schema, env, envNames, file: configFile });
     const logger = loggerAt(settings.logLevel);
     const read = <T>(schema: z.ZodType<T>, file: string, what: string) => readDocument(schema, resolve(folder, file), what);
@@ -43,6 +48,8 @@ export const modelServiceCommand: ServiceCommand = {
     }));
     const keys = settings.keys.map((key) => read(PublicKeyDocument, key, "public key"));
     await using opened = new AsyncDisposableStack();
+    const monitoring = opened.use(await openMonitoring({ service: "model-service", settings, folder, logger, stopping: signal }));
+    const scoring = scoringHistogram();
     const log = opened.use(await openLog(settings.log, folder, "smile-model-service", logger.child({ part: "log" })));
     const service = opened.use(
       await startModelService({
@@ -51,9 +58,20 @@ export const modelServiceCommand: ServiceCommand = {
         deployments,
         keys,
         partitions: settings.log.partitions,
+        onScored: scoring.observe,
         ...(settings.threads === undefined ? {} : { pool: { threads: settings.threads } }),
       }),
     );
+    const readsLog = () =>
+      service.lag().then(
+        () => true,
+        () => false,
+      );
+    monitoring.watch({
+      done: service.done,
+      conditions: async () => ({ "joined its group of the log": await readsLog() }),
+      metrics: [...modelServiceMetrics(service), scoring],
+    });
     const owned = opened.move();
     return { done: service.done, [Symbol.asyncDispose]: () => owned.disposeAsync() };
   },

@@ -8,11 +8,8 @@ export function scoringHistogram(): DurationHistogram {
   return durationHistogram("smile_model_service_scoring_seconds", help, bounds);
 }
 
-/**
- * The model service's figures for Prometheus. Each is read from what it counts anyway.
- * @param service.lag records of its partitions that are not settled
- */
-export function modelServiceMetrics(service: Pick<ModelService, "counters"> & { lag(): Promise<number> }): readonly MetricDefinition[] {
+/** The model service's figures for Prometheus. Each is read from what it counts anyway. */
+export function modelServiceMetrics(service: Pick<ModelService, "counters" | "lag">): readonly MetricDefinition[] {
   const { counters } = service;
   const total = (name: string, help: string, read: () => number): MetricDefinition => {
     return { kind: "counter", name: `smile_model_service_${name}_total`, help, read };

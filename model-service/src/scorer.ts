@@ -18,6 +18,7 @@ export type ScorerParts = {
   readonly pool: ScoringPool;
   readonly logger: Logger;
   readonly counters: ScorerCounters;
+  readonly onScored?: ((seconds: number) => void) | undefined;
 };
 
 /** As many batches as keep every worker busy while the results of the last ones are appended. */
@@ -57,14 +58,16 @@ async function outputOf(record: LogRecord, parts: ScorerParts): Promise<OutRecor
 }
 
 /** One score envelope per head that is bound to the batch's feature set. */
-async function scoresOf(batch: Batch, { heads, keys, pool }: ScorerParts): Promise<OutRecord[]> {
+async function scoresOf(batch: Batch, { heads, keys, pool, onScored }: ScorerParts): Promise<OutRecord[]> {
   const { plant, scheme, keyMode, paramsId, keyId, featureSetId, parts, ciphertext } = batch;
   const served = heads.find(batch);
   const key = keys.find(batch);
   const lanes = parts.flatMap((part) => decodeLanes(part.lanes, served.lanes)).sort((a, b) => a - b);
   return Promise.all(
     served.heads.map(async (head) => {
+      const beganMs = performance.now();
       const replies = await pool.score({ head, key, ciphertext, lanes });
+      onScored?.((performance.now() - beganMs) / 1000);
       const value = scoreCodec.encode({
         plant,
         scheme,

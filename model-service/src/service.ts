@@ -16,9 +16,15 @@ export type ModelServiceOptions = {
   /** Partitions of each topic, when it is created. */
   readonly partitions: number;
   readonly pool?: ScoringPoolOptions;
+  /** Told how long scoring one batch by one head took, waiting for a worker included. */
+  readonly onScored?: (seconds: number) => void;
 };
 
-export type ModelService = Service & { readonly counters: ScorerCounters };
+export type ModelService = Service & {
+  readonly counters: ScorerCounters;
+  /** Batches of this member's partitions that are not settled. */
+  lag(): Promise<number>;
+};
 
 /** The consumer group in which model services share the batches. */
 export const SCORING_GROUP = "smile-model-service";
@@ -38,7 +44,8 @@ export async function startModelService(options: ModelServiceOptions): Promise<M
   await using opened = new AsyncDisposableStack();
   const pool = opened.use(new ScoringPool(options.pool));
   const member = opened.use(await log.join(SCORING_GROUP, [LOG_TOPICS.batches]));
-  const done = scoreBatchesOf(log, member, { heads, keys, pool, logger: logger.child({ part: "scorer" }), counters }, stop.signal);
+  const parts = { heads, keys, pool, logger: logger.child({ part: "scorer" }), counters, onScored: options.onScored };
+  const done = scoreBatchesOf(log, member, parts, stop.signal);
   done.catch(() => {}); // whoever awaits `done` sees it
   opened.defer(async () => {
     stop.abort();
@@ -46,5 +53,5 @@ export async function startModelService(options: ModelServiceOptions): Promise<M
   });
   logger.info({ deployments: deployments.length, keys: options.keys.length }, "model service started");
   const owned = opened.move();
-  return { counters, done, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { counters, lag: () => member.lag(), done, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }

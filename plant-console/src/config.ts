@@ -2,6 +2,7 @@ import { dirname, resolve } from "node:path";
 import { type Environment, loadConfig } from "@smile/runtime/config";
 import { readDocument } from "@smile/runtime/document-file";
 import { LogLevel } from "@smile/runtime/logging";
+import { monitoringEnvNames, monitoringShape } from "@smile/runtime/monitoring-config";
 import { type Lease, LeaseDocument } from "@smile/schemas/documents";
 import { NAME } from "@smile/schemas/topics";
 import { z } from "zod";
@@ -29,6 +30,7 @@ export const ConsoleConfigSchema = z.strictObject({
     .prefault({}),
   resendMs: z.number().int().min(100).default(2000),
   retainRisks: z.number().int().min(1000).default(1_000_000),
+  ...monitoringShape,
   logLevel: LogLevel.default("info"),
 });
 export type ConsoleConfig = z.output<typeof ConsoleConfigSchema>;
@@ -41,6 +43,7 @@ const envNames = {
   keystore: "SMILE_KEYSTORE",
   leases: "SMILE_LEASES",
   store: "SMILE_STORE",
+  ...monitoringEnvNames,
 } as const;
 
 /** @throws {PipelineError} CONFIG_INVALID, FILE_MISSING, FILE_DAMAGED */

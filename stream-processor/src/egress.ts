@@ -46,6 +46,16 @@ export class Egress implements AsyncDisposable {
     feed.hear(cursor);
   }
 
+  /** How many records of its partition lie behind each plant's cursor, those of other plants included. */
+  async lags(): Promise<ReadonlyMap<string, number>> {
+    const ends = await this.#log.ends(LOG_TOPICS.scores);
+    const lag = ([plant, { stored }]: [string, Feed]) => {
+      const { earliest, latest } = ends[partitionOf(plant, ends.length)]!;
+      return [plant, latest - Math.max(earliest, stored)] as const;
+    };
+    return new Map([...this.#feeds].map(lag));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     this.#stopped.resolve();
@@ -95,6 +105,10 @@ class Feed {
   #heard: CursorMessage | null = null;
   #news = Promise.withResolvers<void>();
   #reading = new AbortController();
+
+  get stored(): number {
+    return this.#stored;
+  }
 
   get inFlight(): number {
     return this.#inFlight.length;

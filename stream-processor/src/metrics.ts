@@ -2,12 +2,9 @@ import { type MetricDefinition, type Sample, samplesBy } from "@smile/runtime/me
 import type { EndpointState } from "./endpoint.ts";
 import type { StreamProcessor } from "./service.ts";
 
-/**
- * The stream processor's figures for Prometheus. Each is read from what it counts anyway.
- * @param processor.lag records of its partitions that are not settled
- */
+/** The stream processor's figures for Prometheus. Each is read from what it counts anyway. */
 export function processorMetrics(
-  processor: Pick<StreamProcessor, "counters" | "endpoints"> & { lag(): Promise<number> },
+  processor: Pick<StreamProcessor, "counters" | "endpoints" | "lag" | "plantLags">,
 ): readonly MetricDefinition[] {
   const { ingress, merging, egress } = processor.counters;
   const byBroker = (samplesOf: (state: EndpointState) => readonly Sample[]) =>
@@ -53,6 +50,13 @@ export function processorMetrics(
       name: "smile_stream_processor_lag_records",
       help: "Frames of this member's partitions that are not merged and settled",
       read: () => processor.lag(),
+    },
+    {
+      kind: "gauge",
+      name: "smile_stream_processor_plant_lag_records",
+      help: "Scores behind the cursor of each plant that has shown up here, other plants' in the same partition included",
+      labels: ["plant"],
+      read: async () => [...(await processor.plantLags())].map(([plant, value]) => ({ labels: { plant }, value })),
     },
   ];
 }

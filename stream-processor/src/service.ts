@@ -31,6 +31,10 @@ export type StreamProcessor = Service & {
   readonly scoresUrl: string;
   readonly endpoints: { readonly frames: EndpointState; readonly scores: EndpointState };
   readonly counters: { readonly ingress: IngressCounters; readonly merging: MergingCounters; readonly egress: EgressCounters };
+  /** Frames of this member's partitions that are not settled. */
+  lag(): Promise<number>;
+  /** Records of each plant's partition behind its cursor, other plants' included: no fewer than the plant has still to fetch. */
+  plantLags(): Promise<ReadonlyMap<string, number>>;
 };
 
 /** The consumer group in which stream processors share the frames. */
@@ -87,6 +91,8 @@ export async function startStreamProcessor(options: StreamProcessorOptions): Pro
     scoresUrl: delivery.url,
     endpoints: { frames: intake, scores: delivery },
     counters: { ingress: ingress.counters, merging: counters, egress: egress.counters },
+    lag: () => member.lag(),
+    plantLags: () => egress.lags(),
     done: ended.promise,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };

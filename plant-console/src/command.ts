@@ -1,26 +1,54 @@
+import { openMonitoring } from "@smile/runtime/monitoring";
+import { monitoringHelp } from "@smile/runtime/monitoring-config";
 import type { ServiceCommand } from "@smile/runtime/service-command";
 import { loadConsoleConfig } from "./config.ts";
 import { startConfiguredConsole } from "./configured-console.ts";
+import { consoleMetrics } from "./metrics.ts";
 import { alertJson, alertLine, gapJson, gapLine } from "./print.ts";
+import { RiskObserver } from "./risk-observer.ts";
 
 /** `smile plant-console` */
 export const plantConsoleCommand: ServiceCommand = {
   name: "plant-console",
   summary: "Receives the encrypted scores of one plant, decrypts them, stores risks and alerts, and prints a line per alert and per gap.",
   details: `                 plant; mqtt {url, clientId}; paths of deployment, keystore and store; leases: path or array;
-                 batch {deliveries 64, waitMs 0}; resendMs 2000; retainRisks 1000000; logLevel info
+                 batch {deliveries 64, waitMs 0}; resendMs 2000; retainRisks 1000000; logLevel info;
+${monitoringHelp}
                  The environment wins: SMILE_PLANT, SMILE_MQTT_URL, SMILE_MQTT_CLIENT_ID, SMILE_DEPLOYMENT,
                  SMILE_KEYSTORE, SMILE_LEASES, SMILE_STORE
   --json         one JSON object per alert and per gap on standard output`,
   options: { json: { type: "boolean" } },
-  async start({ configFile, env, logger: loggerAt, values }) {
+  async start({ configFile, folder, env, logger: loggerAt, signal, values }) {
     const config = loadConsoleConfig(configFile, env);
     const print = values.json ? alertJson : alertLine;
-    return startConfiguredConsole(config, {
-      logger: loggerAt(config.logLevel),
-      env,
-      onGap: (gap) => process.stdout.write(`${values.json ? gapJson(gap) : gapLine(gap)}\n`),
-      onAlert: (event, { cards }) => process.stdout.write(`${print(event, cards)}\n`),
+    const logger = loggerAt(config.logLevel);
+    await using opened = new AsyncDisposableStack();
+    const tags = { plant: config.plant };
+    const monitoring = opened.use(
+      await openMonitoring({ service: "plant-console", settings: config, folder, logger, tags, stopping: signal }),
+    );
+    const observer = new RiskObserver(config.plant, monitoring.timeSeries);
+    const console = opened.use(
+      await startConfiguredConsole(config, {
+        logger,
+        env,
+        onAlert: (event, deployment) => {
+          process.stdout.write(`${print(event, deployment.cards)}\n`);
+          observer.alert(event, deployment);
+        },
+        onRisk: (risk, deployment) => observer.risk(risk, deployment),
+        onGap: (gap, deployment) => {
+          process.stdout.write(`${values.json ? gapJson(gap) : gapLine(gap)}\n`);
+          observer.gap(gap, deployment);
+        },
+      }),
+    );
+    monitoring.watch({
+      done: console.done,
+      conditions: () => ({ "connected to the broker": console.connected() }),
+      metrics: [...consoleMetrics({ console, store: console.store, lastStoredMs: () => observer.lastStoredMs }), observer.latency],
     });
+    const owned = opened.move();
+    return { done: console.done, [Symbol.asyncDispose]: () => owned.disposeAsync() };
   },
 };

@@ -11,7 +11,7 @@ export function windowToRiskHistogram(): DurationHistogram {
 
 /** The console's figures for Prometheus. Each is read from what it counts anyway. No risk of a machine is among them. */
 export function consoleMetrics(parts: {
-  readonly console: Pick<PlantConsole, "counters">;
+  readonly console: Pick<PlantConsole, "counters" | "waiting">;
   readonly store: Pick<RiskStore, "openAlerts">;
   /** Wall clock in ms of the last risk that was stored; undefined before the first. */
   readonly lastStoredMs: () => number | undefined;
@@ -48,6 +48,12 @@ export function consoleMetrics(parts: {
         const { raised, cleared } = console.counters();
         return samplesBy("kind", { raised, cleared });
       },
+    },
+    {
+      kind: "gauge",
+      name: "smile_plant_console_deliveries_waiting",
+      help: "Deliveries received and not stored; the service knows what is still to come",
+      read: () => console.waiting(),
     },
     {
       kind: "gauge",

@@ -12,6 +12,7 @@ export type LinkHandlers = {
 
 /** The console's way to the service: deliveries in, nothing but the cursor out. */
 export interface ScoreLink extends AsyncDisposable {
+  readonly connected: boolean;
   /** Resolves when the broker has the cursor; rejects when the link is disposed before. */
   sendCursor(cursor: CursorMessage): Promise<void>;
 }
@@ -29,6 +30,9 @@ export function mqttScoreLink(options: { url: string; plant: string; clientId?: 
       onReady: onConnected,
     });
     return {
+      get connected() {
+        return connection.connected;
+      },
       sendCursor: (cursor) => connection.publish(cursorTopic(plant), encodeCursor(cursor)),
       [Symbol.asyncDispose]: () => connection[Symbol.asyncDispose](),
     };

@@ -68,6 +68,10 @@ export interface PlantConsole extends Service {
   counters(): ConsoleCounters;
   /** From closed at the gateway to stored here. */
   latency(): ReturnType<LatencyFigure["read"]>;
+  /** Whether the connection to the service stands. */
+  connected(): boolean;
+  /** Deliveries received and not dealt with. What the service still has for the plant, the console cannot know. */
+  waiting(): number;
 }
 
 /** How long a stopping console waits for its last cursor to be acknowledged. */
@@ -124,6 +128,8 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
     done: failed.promise,
     counters: () => ({ ...counts, refused: { ...refused } }),
     latency: () => latency.read(),
+    connected: () => link.connected,
+    waiting: () => queue.length,
     [Symbol.asyncDispose]: async () => {
       if (stopping) return;
       clearInterval(resend);
@@ -223,8 +229,8 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
       askedToResume = false;
       storedSinceResend = true;
       cursorSender.offer({ ...cursor, resume: false });
+      tell(stored.alerts, options.onAlert); // first: an alert does not wait until all risks of its batch are told of
       tell(stored.risks, options.onRisk);
-      tell(stored.alerts, options.onAlert);
       tell(stored.gaps, options.onGap);
     }
     counts.earlyDeliveries += early;

@@ -36,6 +36,7 @@ async function openConsole(plant: FixturePlant, more: Partial<PlantConsoleOption
       openLink: (given) => {
         handlers = given;
         return {
+          connected: true,
           sendCursor: async (cursor) => {
             cursors.push(cursor);
           },

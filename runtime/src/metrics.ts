@@ -90,7 +90,7 @@ export class Metrics {
         async collect() {
           const value = await inTime(read, within);
           this.reset();
-          if (value === undefined) this.remove();
+          if (value === undefined) forget(this, labels);
           else for (const sample of samples(value)) this.inc({ ...sample.labels }, sample.value);
         },
       });
@@ -101,7 +101,7 @@ export class Metrics {
       async collect() {
         const value = await inTime(read, within);
         this.reset();
-        if (value === undefined) this.remove();
+        if (value === undefined) forget(this, labels);
         else for (const sample of samples(value)) this.set({ ...sample.labels }, sample.value);
       },
     });
@@ -120,6 +120,11 @@ export function durationHistogram(name: string, help: string, bucketsSeconds: re
 /** The samples of counts that a service keeps by some key, such as refusals by error code. */
 export function samplesBy(label: string, counts: Readonly<Record<string, number>>): readonly Sample[] {
   return Object.entries(counts).map(([key, value]) => ({ labels: { [label]: key }, value }));
+}
+
+/** After a reset, a figure with labels has no series left; one without has its zero, which nobody measured. */
+function forget(metric: Counter | Gauge, labels: readonly string[]): void {
+  if (labels.length === 0) metric.remove();
 }
 
 function samples(value: number | readonly Sample[]): readonly Sample[] {

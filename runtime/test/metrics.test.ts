@@ -65,6 +65,21 @@ describe("Metrics", () => {
     expect(await series(metrics)).toEqual({});
   });
 
+  it("drops every series of a figure with labels that cannot be read any more, and goes on", async () => {
+    let lags: Record<string, number> | undefined = { north: 4, south: 2 };
+    const read = () => lags && samplesBy("plant", lags);
+    const metrics = new Metrics();
+    metrics.add([
+      { kind: "gauge", name: "lag", help: "Lag", labels: ["plant"], read },
+      { kind: "counter", name: "lag_total", help: "Lag", labels: ["plant"], read },
+      { kind: "gauge", name: "works", help: "Works", read: () => 1 },
+    ]);
+    expect(Object.keys(await series(metrics))).toHaveLength(5);
+    lags = undefined;
+    expect(await series(metrics)).toEqual({ works: "1" });
+    expect(await metrics.figures()).toEqual([{ name: "works", labels: {}, value: 1 }]);
+  });
+
   it("gives the right figures to two who ask at once", async () => {
     const metrics = new Metrics();
     let value = 0;

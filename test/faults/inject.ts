@@ -66,6 +66,12 @@ export const INJECTORS: Record<FaultKind, Injector> = {
       return undefined;
     });
   },
+  "time-series-down": async ({ plant }, { steps }) => {
+    await plant.timeSeries.down();
+    await plant.steps.pass(steps);
+    await plant.timeSeries.up();
+    return undefined;
+  },
   "duplicated-publish": async ({ plant }, { draw }) => {
     const recent = plant.frames.captured.slice(-8);
     await republish(plant, recent[draw % recent.length]!);

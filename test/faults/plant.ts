@@ -18,6 +18,7 @@ import { MqttLink } from "./mqtt-link.ts";
 import { Progress } from "./progress.ts";
 import { Steps } from "./steps.ts";
 import { Supervised } from "./supervised.ts";
+import { TimeSeriesEndpoint } from "./time-series-endpoint.ts";
 
 const MAIN = join(ROOT, "cli/src/main.ts");
 const SKEWED_CLOCK = fileURLToPath(new URL("./skewed-clock.ts", import.meta.url));
@@ -56,6 +57,8 @@ export class Plant implements AsyncDisposable {
   readonly gateways: readonly Gateway[];
   readonly frames: MqttLink;
   readonly deliveries: MqttLink;
+  /** Where the services write their figures, and the console its risks. */
+  readonly timeSeries: TimeSeriesEndpoint;
   readonly journal: ConsoleJournal;
   readonly progress: Progress;
   #owned: AsyncDisposable | undefined;
@@ -67,6 +70,7 @@ export class Plant implements AsyncDisposable {
     this.machines = parts.machines;
     this.frames = parts.frames;
     this.deliveries = parts.deliveries;
+    this.timeSeries = parts.timeSeries;
     this.journal = parts.journal;
     this.progress = parts.progress;
     this.consoleClientId = `${this.name}-console`;
@@ -79,14 +83,21 @@ export class Plant implements AsyncDisposable {
     this.streamProcessors = replica((i) => {
       const name = `stream-processor-${i + 1}`;
       const [frames, scores] = parts.ports[i]!;
-      const file = config(name, { log, deployments: [model.deploymentPath], frames: { port: frames }, scores: { port: scores } });
+      const own = { log, frames: { port: frames }, scores: { port: scores }, timeSeries: parts.timeSeries.settings(name) };
+      const file = config(name, { ...own, deployments: [model.deploymentPath] });
       const entry = mutant === undefined ? [MAIN, "stream-processor"] : [mutant];
       return service(name, "stream processor started", [...entry, "--config", file]);
     });
     this.modelServices = replica((i) => {
       const name = `model-service-${i + 1}`;
       const deployments = [{ deployment: model.deploymentPath, heads: [model.headPath] }];
-      const file = config(name, { log, deployments, keys: [path("public-key.json")], threads: 1 });
+      const file = config(name, {
+        log,
+        deployments,
+        keys: [path("public-key.json")],
+        threads: 1,
+        timeSeries: parts.timeSeries.settings(name),
+      });
       return service(name, "model service started", [MAIN, "model-service", "--config", file]);
     });
     const file = config("plant-console", {
@@ -96,6 +107,7 @@ export class Plant implements AsyncDisposable {
       keystore: path("keystore.json"),
       leases: this.machines.gateways,
       store: path("console.db"),
+      timeSeries: parts.timeSeries.settings("plant-console"),
     });
     this.console = service("plant-console", "console started", [MAIN, "plant-console", "--config", file]);
     this.gateways = this.machines.gateways.map((lease) => {
@@ -136,6 +148,7 @@ export class Plant implements AsyncDisposable {
       return file;
     };
     const ports = await freePorts(options.replicas);
+    const timeSeries = opened.use(await TimeSeriesEndpoint.open());
     const journal = opened.use(new ConsoleJournal(path("console.db")));
     const progress = opened.use(new Progress(journal));
     const frames = opened.use(
@@ -149,7 +162,20 @@ export class Plant implements AsyncDisposable {
     );
     const deliveries = opened.use(await MqttLink.open({ brokers: ports.map(([, port]) => port), carries: "down" }));
     const machines = new Machines(options.seed, GATEWAYS, MACHINES_PER_GATEWAY);
-    const plant = new Plant(options, { name, folder, path, config, ports, journal, progress, frames, deliveries, machines, opened });
+    const plant = new Plant(options, {
+      name,
+      folder,
+      path,
+      config,
+      ports,
+      timeSeries,
+      journal,
+      progress,
+      frames,
+      deliveries,
+      machines,
+      opened,
+    });
     opened.defer(() => plant.steps.end());
     await Promise.all(plant.services.map((service) => service.start()));
     await Promise.all(plant.gateways.map(({ agent }) => agent.start()));
@@ -188,7 +214,7 @@ export class Plant implements AsyncDisposable {
   }
 }
 
-type Wiring = Pick<Plant, "name" | "folder" | "journal" | "progress" | "frames" | "deliveries" | "machines"> & {
+type Wiring = Pick<Plant, "name" | "folder" | "timeSeries" | "journal" | "progress" | "frames" | "deliveries" | "machines"> & {
   readonly path: (file: string) => string;
   readonly config: (service: string, content: object) => string;
   readonly ports: readonly (readonly [frames: number, scores: number])[];

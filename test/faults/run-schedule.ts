@@ -84,6 +84,7 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
     const { end, ms } = await process.stop();
     if (end !== 0 || ms > STOP_MS) problems.push(`${process.name} ended with ${end} after ${Math.round(ms)} ms of SIGTERM`);
   }
+  if (plant.timeSeries.writes === 0) problems.push("nothing was written to the time-series database");
   progress.look();
   const log = await readJournal();
   const verdict = check(
@@ -144,6 +145,7 @@ const HARMLESS: ReadonlySet<FaultKind> = new Set([
   "foreign-key",
   "oversize-message",
   "clock-skew",
+  "time-series-down",
 ]);
 
 /** When each fault was on. */

@@ -18,6 +18,7 @@ export const FAULTS = {
   "console-absent": { steps: [120, 120] },
   "disk-full": { steps: [20, 80] },
   "clock-skew": { steps: [20, 80] },
+  "time-series-down": { steps: [40, 120] },
   "duplicated-publish": { steps: [0, 0] },
   "replayed-publish": { steps: [0, 0] },
   "reordered-publish": { steps: [0, 0] },

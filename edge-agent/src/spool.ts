@@ -43,6 +43,8 @@ export const spoolTables = `
 /** A segment, the unit in which frames are dropped: consecutive sequences up to so many frames or bytes, whichever is less. */
 const segmentFrames = 64;
 const segmentBytes = 1 << 20;
+/** However full the disk is, the spool may have this much: the ballast that was given up holds it. */
+const leastBytes = 2 << 20;
 /** No segment takes more than this part of the bound. */
 const segmentShare = 1 / 8;
 
@@ -65,6 +67,8 @@ export class Spool {
   readonly #db: SqliteFile;
   readonly #sender: { readonly plant: string; readonly gateway: string; readonly epoch: number };
   readonly #bounds: SpoolBounds;
+  /** The bound in bytes that holds now. */
+  #maxBytes: number;
   /** Sequences that were taken for sending, until they are off the disk. Frames and gaps share the numbers. */
   readonly #taken = new Set<number>();
   #acknowledged = new Set<number>();
@@ -76,6 +80,7 @@ export class Spool {
     this.#db = db;
     this.#sender = sender;
     this.#bounds = bounds;
+    this.#maxBytes = bounds.maxBytes;
     this.#durable = this.#count();
     this.#pending = this.#durable;
   }
@@ -154,7 +159,7 @@ export class Spool {
       return true;
     };
     const fit = (coming: number) => {
-      while (this.#pending.bytes + this.#pending.refusedBytes + coming > this.#bounds.maxBytes && drop("bytes")) {}
+      while (this.#pending.bytes + this.#pending.refusedBytes + coming > this.#maxBytes && drop("bytes")) {}
     };
     while (drop("age", nowMs - this.#bounds.maxAgeMs)) {}
     for (let i = 0; i < segments && drop("bytes"); i++) {}
@@ -166,6 +171,17 @@ export class Spool {
     this.#add({ frames: frames.length, bytes: incoming });
     fit(0); // one commit alone may be beyond the bound
     return total;
+  }
+
+  /** What is in the spool now, or a little, is as much as the disk takes: that is the bound until `growAgain`. */
+  growNoMore(): void {
+    const { bytes, refusedBytes } = this.#durable;
+    this.#maxBytes = Math.min(this.#bounds.maxBytes, Math.max(bytes + refusedBytes, leastBytes));
+  }
+
+  /** The disk has room again. */
+  growAgain(): void {
+    this.#maxBytes = this.#bounds.maxBytes;
   }
 
   /** The transaction is on the disk. */

@@ -2,6 +2,7 @@ import { randomInt } from "node:crypto";
 import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
 import type { LiftedWindow } from "@smile/features/spec";
 import { SqliteFile } from "@smile/runtime/sqlite";
+import { Ballast } from "./ballast.ts";
 import {
   type Dropped,
   type Outgoing,
@@ -59,6 +60,8 @@ const upgrades = [
 const reservation = 1 << 16;
 /** SQLITE_FULL */
 const diskFull = 13;
+/** After a full disk, how often it is looked at for room. */
+const fullForMs = 60_000;
 /** Epochs count seconds from here, so that 32 bits last until 2156. */
 const epochOrigin = Date.UTC(2020, 0, 1);
 
@@ -92,6 +95,9 @@ export type StoreOptions = {
 export class EdgeStore implements Disposable {
   readonly #db: SqliteFile;
   readonly #spool: Spool;
+  readonly #ballast: Ballast;
+  /** Since when the disk is taken for full; null while it is not. */
+  #fullSinceMs: number | null = null;
   readonly #monotonicMs: () => number;
   readonly #openedMs: number;
   /** How long agents ran on this store before. */
@@ -111,6 +117,8 @@ export class EdgeStore implements Disposable {
     const { bounds = defaultBounds, now = Date.now, monotonicMs = () => performance.now(), maxPages } = options;
     this.#monotonicMs = monotonicMs;
     this.#openedMs = monotonicMs();
+    this.#ballast = new Ballast(path);
+    this.#ballast.release();
     const limit = maxPages === undefined ? "" : `PRAGMA max_page_count = ${maxPages};`;
     this.#db = new SqliteFile({
       path,
@@ -130,6 +138,7 @@ export class EdgeStore implements Disposable {
       this.#reserved = this.#nextSequence;
       this.#reserve(1);
       this.#spool = new Spool(this.#db, { plant: owner.plant, gateway: owner.gateway, epoch: this.epoch }, bounds);
+      this.#ballast.take();
     } catch (error) {
       this.#db[Symbol.dispose]();
       throw error;
@@ -138,6 +147,7 @@ export class EdgeStore implements Disposable {
 
   /** An orderly end gives the sequence numbers back that were reserved and not used. */
   [Symbol.dispose](): void {
+    this.#ballast.release();
     try {
       this.#db.transaction(() => {
         this.#setMeta("reserved", this.#nextSequence);
@@ -191,6 +201,7 @@ export class EdgeStore implements Disposable {
     frames.forEach(({ sequence }, i) => {
       if (sequence !== this.#nextSequence + i) throw new RangeError(`frame ${sequence} does not follow ${this.#nextSequence + i - 1}`);
     });
+    this.#growAgain();
     if (this.#nextSequence + frames.length > this.#reserved) this.#reserve(frames.length);
     for (let segments = 0; ; segments = Math.max(1, 2 * segments)) {
       try {
@@ -199,7 +210,7 @@ export class EdgeStore implements Disposable {
         return dropped;
       } catch (error) {
         if (!isDiskFull(error) || segments > this.depth.frames) throw error;
-        this.#rewindJournal();
+        this.#makeRoom();
       }
     }
   }
@@ -221,7 +232,14 @@ export class EdgeStore implements Disposable {
 
   /** Takes what was acknowledged off the disk. */
   removeAcknowledged(): void {
-    this.#transaction(() => this.#spool.removeAcknowledged());
+    const remove = () => this.#transaction(() => this.#spool.removeAcknowledged());
+    try {
+      remove();
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      this.#makeRoom();
+      remove();
+    }
   }
 
   /** Takes a frame that was taken for sending out of the way of the others without losing it. */
@@ -274,13 +292,27 @@ export class EdgeStore implements Disposable {
     }
   }
 
-  /** So that the journal's own room is used again. On a disk without any that may fail as well; then dropping has to do. */
-  #rewindJournal(): void {
+  /**
+   * The disk is full: gives the ballast up, has the journal's own room used again, and lets the spool grow no more until there is room
+   * for the ballast again. On a disk without any room that may fail as well; then dropping has to do.
+   */
+  #makeRoom(): void {
+    this.#ballast.release();
+    this.#fullSinceMs = this.#nowMs();
+    this.#spool.growNoMore();
     try {
       this.#db.first("PRAGMA wal_checkpoint(RESTART)");
     } catch (error) {
       if (!isDiskFull(error)) throw error;
     }
+  }
+
+  #growAgain(): void {
+    if (this.#fullSinceMs === null || this.#nowMs() - this.#fullSinceMs < fullForMs) return;
+    this.#fullSinceMs = this.#nowMs();
+    if (!this.#ballast.take()) return;
+    this.#fullSinceMs = null;
+    this.#spool.growAgain();
   }
 
   /** The clock that frames age by: how long agents ran on this store. */

@@ -134,6 +134,21 @@ it("takes nothing more when the disk is full and nothing may go, and goes on whe
   expect(sequences(takeAll(store))).toEqual(range(40, 79));
 });
 
+it("keeps new frames on a full disk however little the spool holds, and grows again when there is room", () => {
+  let ranMs = 0;
+  using store = openStore({}, join(newFolder(), "edge.db"), { maxPages: 900, monotonicMs: () => ranMs });
+  fill(store, 500, 8000); // 900 pages hold some 300 of them
+  const full = store.depth.frames;
+  removeFrom(store, ...sequences(takeAll(store)));
+  expect(fill(store, 250, 8000)).toBe(0); // 2 MB at the least
+  const held = fill(store, 50, 8000);
+  removeFrom(store, ...takeAll(store).map(({ sequence }) => sequence));
+  ranMs = 120_000;
+  fill(store, full - 10, 8000);
+  expect(held).toBeLessThan(50);
+  expect(store.depth.frames).toBe(full - 10);
+});
+
 it("accounts for every sequence: sent, kept, or in exactly one gap, and its figures are those of the disk", () => {
   const action = fc.oneof(
     fc.record({ kind: fc.constant("commit" as const), count: fc.integer({ min: 1, max: 20 }), size: fc.integer({ min: 1, max: 900 }) }),

@@ -160,12 +160,14 @@ if (!hasVictoriaMetrics && !mustHaveBrokers) {
       expect(await console.metric("smile_plant_console_window_to_risk_seconds_count")).toBe(windows);
       expect(await console.metric("smile_time_series_points_written_total")).toBe(0);
       expect(await console.metric("smile_time_series_spool_bytes")).toBeGreaterThan(0);
-      await vi.waitUntil(async () => (await processor.metric(`smile_stream_processor_plant_lag_records{plant="${PLANT}"}`)) === 0);
+      await vi.waitUntil(async () => (await processor.metric(`smile_stream_processor_plant_lag_records{plant="${PLANT}"}`)) === 0, {
+        timeout: 10_000,
+      });
 
       await database.start();
       await vi.waitUntil(async () => (await console.metric("smile_time_series_points_written_total"))! > windows, { timeout: 10_000 });
       await processor[Symbol.asyncDispose]();
-      await vi.waitUntil(async () => (await console.missing()).includes("connected to the broker"));
+      await vi.waitUntil(async () => (await console.missing()).includes("connected to the broker"), { timeout: 10_000 });
     }
 
     const stored = await database.seriesWith(2 * windows, /smile_machine_(risk|score)/);

@@ -1,3 +1,4 @@
+import type { Logger } from "./logging.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Point, TimeSeries } from "./time-series.ts";
 
@@ -24,21 +25,26 @@ export function toPoints(
   return [...points.values()];
 }
 
-/** Writes a service's metrics to the time series every so often, and once more when it is disposed. */
+/** Writes a service's metrics to the time series every so often, and once more when it is disposed. What goes wrong is logged and ends nothing. */
 export function writeFigures(options: {
   readonly metrics: Metrics;
   readonly timeSeries: TimeSeries;
   readonly prefix: string;
   readonly tags: Readonly<Record<string, string>>;
   readonly everyMs: number;
+  readonly logger: Logger;
   /** Milliseconds since 1970; default Date.now. */
   readonly now?: () => number;
 }): AsyncDisposable {
-  const { metrics, timeSeries, prefix, tags, everyMs, now = Date.now } = options;
+  const { metrics, timeSeries, prefix, tags, everyMs, logger, now = Date.now } = options;
   let writing: Promise<void> | undefined;
   const write = async () => {
-    const figures = await metrics.figures();
-    for (const point of toPoints(figures, prefix, tags, now())) timeSeries.write(point);
+    try {
+      const figures = await metrics.figures();
+      for (const point of toPoints(figures, prefix, tags, now())) timeSeries.write(point);
+    } catch (error) {
+      logger.error({ err: error }, "figures could not be read");
+    }
   };
   const timer = setInterval(() => {
     writing ??= write().finally(() => {

@@ -74,7 +74,7 @@ export async function openMonitoring(options: {
     timeSeries = opened.use(openInfluxSink({ ...database, token: readToken(settings.timeSeries, folder), logger }));
     metrics.add(timeSeriesMetrics(timeSeries));
     const tags = { ...options.tags, service, instance };
-    opened.use(writeFigures({ metrics, timeSeries, prefix: `smile_${service.replaceAll("-", "_")}`, tags, everyMs: figuresMs }));
+    opened.use(writeFigures({ metrics, timeSeries, prefix: `smile_${service.replaceAll("-", "_")}`, tags, everyMs: figuresMs, logger }));
   }
   const owned = opened.move();
   return {

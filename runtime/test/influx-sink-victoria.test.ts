@@ -88,7 +88,14 @@ if (!hasVictoriaMetrics && !mustHaveBrokers) {
     {
       await using sink = openInfluxSink({ url: database.url, ...settings });
       const tags = { service: "edge-agent", instance: "hall-1" };
-      await using _figures = writeFigures({ metrics, timeSeries: sink, prefix: "smile_edge_agent", tags, everyMs: 10 });
+      await using _figures = writeFigures({
+        metrics,
+        timeSeries: sink,
+        prefix: "smile_edge_agent",
+        tags,
+        everyMs: 10,
+        logger: silentLogger(),
+      });
       await vi.waitUntil(() => sink.counters.written > 0, { timeout: 10_000 });
       counters.rows = 42;
     }

@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { toPoints } from "../src/figures.ts";
+import { toPoints, writeFigures } from "../src/figures.ts";
+import { silentLogger } from "../src/logging.ts";
 import { durationHistogram, Metrics, samplesBy } from "../src/metrics.ts";
 import { processMetrics } from "../src/process-metrics.ts";
+import type { Point } from "../src/time-series.ts";
 
 /** Values of the Prometheus text by series. */
 async function series(metrics: Metrics): Promise<Record<string, string>> {
@@ -139,4 +141,14 @@ describe("toPoints", () => {
       { measurement: "process", tags: { plant: "north" }, fields: { cpu_seconds_total: 0.5 }, timeMs: 1700 },
     ]);
   });
+});
+
+it("does not end a service whose figures cannot be told", async () => {
+  const metrics = new Metrics();
+  metrics.add([{ kind: "counter", name: "wrong_total", help: "Less than nothing", read: () => -1 }]);
+  const points: Point[] = [];
+  const timeSeries = { write: (point: Point) => void points.push(point), [Symbol.asyncDispose]: async () => {} };
+  const figures = writeFigures({ metrics, timeSeries, prefix: "smile_test", tags: {}, everyMs: 60_000, logger: silentLogger() });
+  await expect(figures[Symbol.asyncDispose]()).resolves.toBeUndefined();
+  expect(points).toEqual([]);
 });

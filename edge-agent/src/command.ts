@@ -32,7 +32,7 @@ ${monitoringHelp}
   async start({ configFile, folder, env, logger: loggerAt, signal, values }) {
     const settings = readSettings(configFile, env);
     const logger = loggerAt(settings.logLevel);
-    const config = agentConfig(settings, folder);
+    const config = agentConfig(settings, folder, env);
     const { plant, gateway, mqtt } = settings;
     await using opened = new AsyncDisposableStack();
     const tags = { plant, gateway };

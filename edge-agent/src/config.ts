@@ -2,10 +2,10 @@ import { resolve } from "node:path";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { paramsId } from "@smile/he/params";
 import { type Environment, loadConfig } from "@smile/runtime/config";
-import { readDocument } from "@smile/runtime/document-file";
+import { readDeployment, readDocument } from "@smile/runtime/document-file";
 import { LogLevel } from "@smile/runtime/logging";
 import { monitoringEnvNames, monitoringShape } from "@smile/runtime/monitoring-config";
-import { DeploymentDocument, LeaseDocument } from "@smile/schemas/documents";
+import { LeaseDocument } from "@smile/schemas/documents";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import { NAME } from "@smile/schemas/topics";
 import { z } from "zod";
@@ -95,9 +95,9 @@ export function readSettings(file: string, env: Environment): AgentSettings {
  * @param folder that relative paths start from: the configuration file's
  * @throws {PipelineError} FILE_MISSING, FILE_DAMAGED, DOCUMENT_INVALID, KEY_MISMATCH, CONFIG_INVALID
  */
-export function agentConfig(settings: AgentSettings, folder: string): EdgeAgentConfig {
+export function agentConfig(settings: AgentSettings, folder: string, env: Environment): EdgeAgentConfig {
   const { plant, gateway, source, mqtt, spool, lingerMs, commitMs, largestOpenEnds } = settings;
-  const deployment = readDocument(DeploymentDocument, resolve(folder, settings.deployment), "deployment");
+  const deployment = readDeployment(resolve(folder, settings.deployment), env);
   const use = {
     plant,
     gateway,

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { check, isGood } from "./checker.ts";
-import { type FrameEntry, type Journals, type RiskEntry, windowKey } from "./journals.ts";
+import type { FrameEntry, Journals, RiskEntry } from "./journals.ts";
 
 const RULE = { raise: 0.5, clear: 0.15 };
 
@@ -25,7 +25,8 @@ function journalsOf(frames: readonly FrameEntry[], risks = frames.flatMap((each)
     newest: [...newest].map(([machine, all]) => ({ machine, frameTimeMs: Math.max(...all.map(({ frameTimeMs }) => frameTimeMs)) })),
     refused: [],
     provoked: [],
-    expected: new Map(risks.map(({ machine, frameTimeMs, score }) => [windowKey(machine, frameTimeMs), score])),
+    gaps: [],
+    expected: risks.map(({ gateway, machine, frameTimeMs, score }) => ({ gateway, machine, endMs: frameTimeMs, score })),
   };
 }
 
@@ -84,10 +85,24 @@ describe("the checker", () => {
     expect(check({ ...journals, alerts: leftOut, newest: [{ machine: "m0", frameTimeMs: 2000 }] }, RULE).outOfOrder).toBe(1);
   });
 
-  it("counts windows of the rows that are missing or have another score than the head gives", () => {
+  it("counts windows of the rows that have another score than the head gives", () => {
     const [first, ...rest] = whole.risks;
     expect(check({ ...whole, risks: [{ ...first!, score: -1 }, ...rest] }, RULE).wrong).toBe(1);
-    expect(check({ ...whole, expected: new Map([...whole.expected, [windowKey("m9", 1000), 5]]) }, RULE).wrong).toBe(1);
+  });
+
+  it("counts windows of the rows that are missing and that no gap told of, and gaps that tell of more than is missing", () => {
+    const expected = [4000, 5000].map((endMs) => ({ gateway: "hall-1", machine: "m0", endMs, score: 1 }));
+    const journals = { ...whole, expected: [...whole.expected, ...expected] };
+    const gap = { gateway: "hall-1", epoch: 7, fromSequence: 4, toSequence: 5, windows: 2, fromTimeMs: 4000, toTimeMs: 5000 };
+    expect(check(journals, RULE)).toMatchObject({ wrong: 2, dropped: 0 });
+    expect(check({ ...journals, gaps: [gap] }, RULE)).toMatchObject({ wrong: 0, dropped: 2 });
+    expect(check({ ...journals, gaps: [{ ...gap, toSequence: 4, windows: 1, toTimeMs: 4000 }] }, RULE)).toMatchObject({ wrong: 1 });
+    expect(check({ ...whole, gaps: [gap] }, RULE)).toMatchObject({ wrong: 2, dropped: 2 });
+    // Frame 3, with two windows, had arrived.
+    expect(check({ ...journals, gaps: [{ ...gap, fromSequence: 3, windows: 4, fromTimeMs: 3000 }] }, RULE)).toMatchObject({
+      wrong: 0,
+      dropped: 2,
+    });
   });
 
   it("counts bad messages that were taken without a dead letter", () => {

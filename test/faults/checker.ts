@@ -1,9 +1,9 @@
-import { frameKey, type Journals, laneKey, type RiskEntry, windowKey } from "./journals.ts";
+import { frameKey, type GapEntry, type Journals, laneKey, type RiskEntry, windowKey } from "./journals.ts";
 
 /** When an alert is raised and cleared: of a card whose direction is "above". */
 export type Hysteresis = { readonly raise: number; readonly clear: number };
 
-/** What the journals of a schedule say. All but the first three and `late` must be 0. */
+/** What the journals of a schedule say. All but `acknowledged`, `risks`, `late` and `dropped` must be 0. */
 export type Verdict = {
   /** Windows in frames that were acknowledged to their gateway. */
   readonly acknowledged: number;
@@ -19,7 +19,12 @@ export type Verdict = {
   readonly unexpected: number;
   /** Alerts that differ from those that the windows give in event order, late ones left out; machines whose newest window is not the newest. */
   readonly outOfOrder: number;
-  /** Windows of the machines' rows that are missing at the plant, or have another score than the head gives on the plaintext. */
+  /** Windows that gateways had to drop, counted in what they told the plant, less those that arrived all the same. */
+  readonly dropped: number;
+  /**
+   * Windows of the machines' rows that have another score at the plant than the head gives on the plaintext, that are missing without a
+   * gap over their time, or by which what is missing of a gateway differs from what it told.
+   */
   readonly wrong: number;
   /** Bad messages that were taken without a dead letter. */
   readonly unrefused: number;
@@ -50,7 +55,7 @@ export function check(journals: Journals, rule: Hysteresis): Verdict {
     duplicated: risks.length - visible.size,
     unexpected: [...seen].filter((key) => !acknowledged.has(key)).length,
     outOfOrder: differences(decided.alerts, journals.alerts.map(alertKey)) + differences(decided.newest, journals.newest.map(newestKey)),
-    wrong: wrongScores(journals),
+    ...compareWithRows(journals),
     unrefused: missing(journals.provoked, journals.refused),
   };
 }
@@ -97,9 +102,28 @@ function newestKey({ machine, frameTimeMs }: Journals["newest"][number]): string
   return `${machine} ${frameTimeMs}`;
 }
 
-function wrongScores({ risks, expected }: Journals): number {
-  const byWindow = new Map(risks.map((risk) => [windowKey(risk.machine, risk.frameTimeMs), risk.score]));
-  return [...expected].filter(([window, score]) => byWindow.get(window) !== score).length;
+function compareWithRows({ risks, gaps, expected }: Journals): Pick<Verdict, "dropped" | "wrong"> {
+  const scores = new Map(risks.map((risk) => [windowKey(risk.machine, risk.frameTimeMs), risk.score]));
+  const stored = expected.filter(({ machine, endMs }) => scores.has(windowKey(machine, endMs)));
+  const missing = expected.filter(({ machine, endMs }) => !scores.has(windowKey(machine, endMs)));
+  let dropped = 0;
+  let wrong = stored.filter(({ machine, endMs, score }) => scores.get(windowKey(machine, endMs)) !== score).length;
+  for (const gateway of new Set([...expected, ...gaps].map((entry) => entry.gateway))) {
+    const own = gaps.filter((gap) => gap.gateway === gateway);
+    const absent = missing.filter((window) => window.gateway === gateway);
+    const told = own.reduce((sum, gap) => sum + gap.windows - arrivedOf(gap, risks), 0);
+    const isCovered = (endMs: number) => own.some(({ fromTimeMs, toTimeMs }) => fromTimeMs <= endMs && endMs <= toTimeMs);
+    dropped += told;
+    wrong += Math.max(absent.filter(({ endMs }) => !isCovered(endMs)).length, Math.abs(absent.length - told));
+  }
+  return { dropped, wrong };
+}
+
+/** Windows of a gap that came all the same: a gateway cannot know what had arrived of what it dropped. */
+function arrivedOf({ gateway, epoch, fromSequence, toSequence }: GapEntry, risks: readonly RiskEntry[]): number {
+  const isIn = (risk: RiskEntry) =>
+    risk.gateway === gateway && risk.epoch === epoch && fromSequence <= risk.sequence && risk.sequence <= toSequence;
+  return new Set(risks.filter(isIn).map((risk) => laneKey(risk, risk.lane))).size;
 }
 
 /** Elements of either list that the other has not, counting repeats. */

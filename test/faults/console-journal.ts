@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
-import type { AlertEntry, NewestEntry, RiskEntry } from "./journals.ts";
+import type { AlertEntry, GapEntry, NewestEntry, RiskEntry } from "./journals.ts";
 
 const RISKS = `
   SELECT r.id, g.name AS gateway, r.epoch, r.sequence, r.block, r.lane, h.name AS headId, r.output, m.name AS machine,
@@ -10,6 +10,10 @@ const RISKS = `
 const ALERTS = `
   SELECT m.name AS machine, a.raised_at_ms AS raisedAtMs, a.cleared_at_ms AS clearedAtMs
   FROM alerts a JOIN names m ON m.id = a.machine`;
+const GAPS = `
+  SELECT n.name AS gateway, g.epoch, g.from_sequence AS fromSequence, g.to_sequence AS toSequence, g.windows,
+    g.from_time_ms AS fromTimeMs, g.to_time_ms AS toTimeMs
+  FROM gaps g JOIN names n ON n.id = g.gateway`;
 const NEWEST = "SELECT m.name AS machine, r.frame_time_ms AS frameTimeMs FROM machine_risks r JOIN names m ON m.id = r.machine";
 
 /**
@@ -42,6 +46,10 @@ export class ConsoleJournal implements Disposable {
 
   newest(): NewestEntry[] {
     return (this.#open()?.prepare(NEWEST).all() ?? []) as unknown as NewestEntry[];
+  }
+
+  gaps(): GapEntry[] {
+    return (this.#open()?.prepare(GAPS).all() ?? []) as unknown as GapEntry[];
   }
 
   [Symbol.dispose](): void {

@@ -24,7 +24,7 @@ export class GatewayDisk implements Disposable {
     if (kind === "tmpfs") execFileSync("mount", ["-t", "tmpfs", "-o", `size=${TMPFS_MIB}m`, "smile-faults", path]);
   }
 
-  /** From here on nothing can be written beyond what is there. @param pid of the process that writes */
+  /** From here on nothing can be written beyond what is there, until somebody deletes something. @param pid of the process that writes */
   fill(pid: number): void {
     if (this.#kind === "tmpfs") {
       try {

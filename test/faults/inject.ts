@@ -49,9 +49,14 @@ export const INJECTORS: Record<FaultKind, Injector> = {
   "disk-full": async ({ plant }, fault) => {
     const { agent, disk, name } = pick(plant.gateways, fault);
     return agent.exclusively(async () => {
-      disk.fill(agent.pid!);
-      await plant.steps.pass(fault.steps);
-      disk.empty(agent.pid);
+      try {
+        for (let step = 0; step < fault.steps; step++) {
+          disk.fill(agent.pid!); // also what the agent has given up in the meantime
+          await plant.steps.pass(1);
+        }
+      } finally {
+        disk.empty(agent.pid);
+      }
       return { atMs: performance.now(), gateway: name };
     });
   },

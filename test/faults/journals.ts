@@ -21,6 +21,20 @@ export type AlertEntry = { readonly machine: string; readonly raisedAtMs: number
 /** The newest window that the console has decided by, per machine. */
 export type NewestEntry = { readonly machine: string; readonly frameTimeMs: number };
 
+/** Frames that a gateway had to drop, as it told the plant: sequences from first to last, and the windows in them. */
+export type GapEntry = {
+  readonly gateway: string;
+  readonly epoch: number;
+  readonly fromSequence: number;
+  readonly toSequence: number;
+  readonly windows: number;
+  readonly fromTimeMs: number;
+  readonly toTimeMs: number;
+};
+
+/** A window of the machines' rows, and the score that it must have at the plant. */
+export type ExpectedEntry = { readonly gateway: string; readonly machine: string; readonly endMs: number; readonly score: number };
+
 /** What one schedule left behind at each place that a window passes. */
 export type Journals = {
   /** Frames whose PUBACK went to the gateway: what it was told is safe. */
@@ -36,8 +50,9 @@ export type Journals = {
   /** Codes on the dead-letter topic, and those that the harness provoked. */
   readonly refused: readonly string[];
   readonly provoked: readonly string[];
-  /** What each window's score must be, by `windowKey`. */
-  readonly expected: ReadonlyMap<string, number>;
+  /** What gateways told the plant that they had to drop. */
+  readonly gaps: readonly GapEntry[];
+  readonly expected: readonly ExpectedEntry[];
 };
 
 /** A window by what the plant knows it by. */

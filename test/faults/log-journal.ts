@@ -7,6 +7,9 @@ import type { FrameEntry } from "./journals.ts";
 
 const READ = { maxRecords: 500, maxBytes: 16 * 1024 * 1024, waitMs: 2000 } as const;
 
+/** First byte of a score's envelope: what gateways had to drop stands among the scores. */
+const SCORE = "S".charCodeAt(0);
+
 /** A frame by its envelope. @param lanes L of the deployment */
 export function frameEntry({ gateway, epoch, sequence, block, lanes, frameTimeMs }: Part | Frame, laneTotal: number): FrameEntry {
   return { gateway, epoch, sequence, block, lanes: decodeLanes(lanes, laneTotal), frameTimeMs };
@@ -37,7 +40,9 @@ export async function readLog(log: Log, marks: LogMarks, plant: string, laneTota
   ];
   return {
     appended: frames.map(({ value }) => frameEntry(frameCodec.decode(value), laneTotal)),
-    scored: scores.flatMap(({ value }) => scoreCodec.decode(value).parts.map((part) => frameEntry(part, laneTotal))),
+    scored: scores
+      .filter(({ value }) => value[0] === SCORE)
+      .flatMap(({ value }) => scoreCodec.decode(value).parts.map((part) => frameEntry(part, laneTotal))),
     refused: letters.map(({ value }) => deadLetterCodec.decode(value).code),
   };
 }

@@ -3,7 +3,7 @@ import { WindowStream } from "@smile/features/window-stream";
 import { integerScores, type QuantisedHead } from "@smile/model-service/training/quantise-head";
 import { type Fleet, fleet } from "@smile/simulators/fleet";
 import { toNdjson } from "@smile/simulators/ndjson";
-import { windowKey } from "./journals.ts";
+import type { ExpectedEntry } from "./journals.ts";
 
 /** Event time between two rows of a machine, as the trained model expects it. */
 const STEP_MS = 3_600_000;
@@ -42,10 +42,13 @@ export class Machines {
   }
 
   /** The score that each window of the rows so far must have at the plant: the integer head on its plaintext, without any service. */
-  expectedScores(featureSet: FeatureSet, head: QuantisedHead): Map<string, number> {
+  expectedScores(featureSet: FeatureSet, head: QuantisedHead): ExpectedEntry[] {
     const stream = new WindowStream(featureSet);
     const windows = [...this.#rows.flat().flatMap((row) => stream.push(row)), ...stream.flush()];
-    return new Map(windows.map(({ machine, endMs, features }) => [windowKey(machine, endMs), integerScores(head, features)[0]!]));
+    return windows.map(({ machine, endMs, features }) => {
+      const gateway = this.#gatewayOf.get(machine)!;
+      return { gateway, machine, endMs, score: integerScores(head, features)[0]! };
+    });
   }
 
   #step(step: number): readonly Row[] {

@@ -1,6 +1,7 @@
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { isPipelineError } from "@smile/errors/pipeline-error";
 import { exitCodes, stopOnSignals } from "@smile/runtime/lifecycle";
 import { diskKind } from "./full-disk.ts";
 import { mountsOfThisProcess, runIsolated } from "./isolation.ts";
@@ -91,6 +92,10 @@ async function run(kinds: FaultKind[]): Promise<number> {
     const report = reportOf(results, notRun, values.log, (performance.now() - startedMs) / 1000);
     process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : `${JSON.stringify(report, null, 2)}\n`);
     return results.length === schedules && results.every(hasPassed) ? exitCodes.stopped : exitCodes.failed;
+  } catch (error) {
+    if (!isPipelineError(error)) throw error;
+    say(error.message);
+    return exitCodes.failed;
   } finally {
     say(`${((performance.now() - startedMs) / 1000).toFixed(0)} s`);
   }

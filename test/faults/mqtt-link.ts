@@ -39,7 +39,7 @@ export class MqttLink implements AsyncDisposable {
   /** Newest messages first seen on the link, oldest first. */
   readonly captured: Passed[] = [];
   readonly #capacity: number;
-  readonly #isPeer: (clientId: string) => boolean;
+  readonly #concerns: (message: Passed) => boolean;
 
   private constructor(server: Server, options: LinkOptions) {
     this.#server = server;
@@ -47,7 +47,7 @@ export class MqttLink implements AsyncDisposable {
     this.#carries = options.carries;
     this.#onAcknowledged = options.onAcknowledged ?? (() => {});
     this.#capacity = options.captures ?? 64;
-    this.#isPeer = options.isPeer ?? (() => true);
+    this.#concerns = options.concerns ?? (() => true);
     server.on("connection", (client) => void this.#accept(client));
   }
 
@@ -150,7 +150,7 @@ export class MqttLink implements AsyncDisposable {
       if (packet.type !== PUBLISH) return line.write(this.#carries, packet.bytes);
       const message = { ...readPublish(packet), clientId: line.clientId };
       if (message.packetId !== undefined) unacknowledged.set(message.packetId, message);
-      if (this.#isPeer(line.clientId)) this.captured.push(message);
+      if (this.#concerns(message)) this.captured.push(message);
       if (this.captured.length > this.#capacity) this.captured.shift();
       const done = swapped === undefined ? this.#take(line.clientId, "swap") : undefined;
       if (done !== undefined) {
@@ -169,7 +169,7 @@ export class MqttLink implements AsyncDisposable {
         }
         const message = unacknowledged.get(acknowledgedId(packet));
         unacknowledged.delete(acknowledgedId(packet));
-        if (message !== undefined && this.#isPeer(line.clientId)) this.#onAcknowledged(message);
+        if (message !== undefined && this.#concerns(message)) this.#onAcknowledged(message);
       }
       line.write(opposite(this.#carries), packet.bytes);
     };
@@ -188,8 +188,8 @@ export type LinkOptions = {
   readonly onAcknowledged?: (message: Passed) => void;
   /** How many messages are kept; default 64. */
   readonly captures?: number;
-  /** Whose messages are kept and told of; default everybody's. */
-  readonly isPeer?: (clientId: string) => boolean;
+  /** Which messages are kept and told of; default all. */
+  readonly concerns?: (message: Passed) => boolean;
 };
 
 function opposite(direction: Direction): Direction {

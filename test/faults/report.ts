@@ -17,6 +17,8 @@ export type FaultReport = {
   readonly unrefused: number;
   /** Late windows, flagged as such; windows under way at the kills; services that ended by themselves and were started again. */
   readonly late: number;
+  /** Windows that gateways had to drop and told the plant of. */
+  readonly dropped: number;
   readonly underWayAtKills: number;
   readonly exits: number;
   /** From the restart of what was killed to the first new risk, where no other fault was on. null without any. */
@@ -47,6 +49,7 @@ export function reportOf(results: readonly ScheduleResult[], notRun: readonly Fa
     unexpected: sum(({ verdict }) => verdict.unexpected),
     wrong: sum(({ verdict }) => verdict.wrong),
     unrefused: sum(({ verdict }) => verdict.unrefused),
+    dropped: sum(({ verdict }) => verdict.dropped),
     late: sum(({ verdict }) => verdict.late),
     underWayAtKills: sum(({ underWayAtKills }) => underWayAtKills),
     exits: sum(({ exits }) => exits),

@@ -94,6 +94,7 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
       risks: plant.journal.risks,
       alerts: plant.journal.alerts(),
       newest: plant.journal.newest(),
+      gaps: plant.journal.gaps(),
       provoked,
       expected: plant.machines.expectedScores(model.deployment.featureSet, model.head),
     },

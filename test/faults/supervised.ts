@@ -64,7 +64,7 @@ export class Supervised implements AsyncDisposable {
   }
 
   /**
-   * Starts it and waits until it takes work; also over ends by itself, as when what it needs is away just then.
+   * Starts it and waits until it takes work, also where it ends by itself first, because what it needs is away just then.
    * @throws {Error} with its last lines when it does not
    */
   async start(): Promise<void> {

@@ -21,7 +21,7 @@ export const edgeAgentCommand: ServiceCommand = {
   name: "edge-agent",
   summary: "Reads rows of machines, lifts and encrypts their windows, and publishes the frames over MQTT.",
   details: `                 plant; gateway; paths of deployment, lease and key; store: path of its database;
-                 mqtt {url, window 16, largestEnvelopeBytes 1048576};
+                 mqtt {url, window 16, largestEnvelopeBytes 131072};
                  source {kind "stdin" | "file", path, atEnd "flush" | "seal" | "keep"};
                  spool {maxBytes 268435456, maxAgeMs 604800000, backlogFramesPerSecond 200};
                  lingerMs 1000; commitMs 1000; largestOpenEnds 4; keyId; logLevel info;

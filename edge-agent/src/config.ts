@@ -37,7 +37,7 @@ const Schema = z.strictObject({
       .int()
       .min(1024)
       .max(1 << 28)
-      .default(1 << 20),
+      .default(1 << 17),
   }),
   /** Path of the agent's database. */
   store: path,

@@ -34,7 +34,7 @@ export type EdgeAgentConfig = {
   readonly commitMs?: number;
   /** Frames under way to the broker at most; default 16. */
   readonly window?: number;
-  /** Bytes of the largest envelope that the broker takes; default 1 MiB. */
+  /** Bytes of the largest envelope that the broker takes; default 128 KiB, what the embedded broker takes. */
   readonly largestEnvelopeBytes?: number;
   /** How much the spool keeps while the broker is away; default 256 MiB, and a week of the agent's running time. */
   readonly spoolBounds?: Partial<SpoolBounds>;
@@ -90,7 +90,7 @@ export async function startEdgeAgent(
   const { plant, gateway, deployment, key } = config;
   const retryMs = config.retryMs ?? 1000;
   const commitMs = config.commitMs ?? 1000;
-  const largestBytes = config.largestEnvelopeBytes ?? 1 << 20;
+  const largestBytes = config.largestEnvelopeBytes ?? 1 << 17;
   const counters = zeroCounters();
   let drops = 0;
   const format = frameFormat(plant, deployment, key.keyId);

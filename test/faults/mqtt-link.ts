@@ -232,6 +232,7 @@ class Line {
     const socket = this.#sockets[direction];
     const from = this.#sockets[opposite(direction)];
     if (socket.destroyed || socket.write(bytes)) return;
+    if (from.isPaused()) return; // `drain` is waited for already
     from.pause();
     socket.once("drain", () => from.resume());
   }

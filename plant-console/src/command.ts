@@ -1,3 +1,4 @@
+import { logHelp } from "@smile/runtime/log-config";
 import { openMonitoring } from "@smile/runtime/monitoring";
 import { monitoringHelp } from "@smile/runtime/monitoring-config";
 import type { ServiceCommand } from "@smile/runtime/service-command";
@@ -11,7 +12,8 @@ import { RiskObserver } from "./risk-observer.ts";
 export const plantConsoleCommand: ServiceCommand = {
   name: "plant-console",
   summary: "Receives the encrypted scores of one plant, decrypts them, stores risks and alerts, and prints a line per alert and per gap.",
-  details: `                 plant; mqtt {url, clientId}; paths of deployment, keystore and store; leases: path or array;
+  details: `                 plant; mqtt {url, clientId} or ${logHelp};
+                 paths of deployment, keystore and store; leases: path or array;
                  batch {deliveries 64, waitMs 0}; resendMs 2000; retainRisks 1000000; logLevel info;
 ${monitoringHelp}
                  The environment wins: SMILE_PLANT, SMILE_MQTT_URL, SMILE_MQTT_CLIENT_ID, SMILE_DEPLOYMENT,

@@ -1,6 +1,8 @@
 import { dirname, resolve } from "node:path";
+import { PipelineError } from "@smile/errors/pipeline-error";
 import { type Environment, loadConfig } from "@smile/runtime/config";
 import { readDocument } from "@smile/runtime/document-file";
+import { LogConfig, logEnvNames } from "@smile/runtime/log-config";
 import { LogLevel } from "@smile/runtime/logging";
 import { monitoringEnvNames, monitoringShape } from "@smile/runtime/monitoring-config";
 import { type Lease, LeaseDocument } from "@smile/schemas/documents";
@@ -11,11 +13,15 @@ const path = z.string().min(1);
 
 export const ConsoleConfigSchema = z.strictObject({
   plant: z.string().regex(NAME, "must be 1 to 64 letters, digits, dots, dashes or underscores"),
-  mqtt: z.strictObject({
-    url: z.string().regex(/^mqtts?:\/\//, "must begin with mqtt:// or mqtts://"),
-    /** Default: the plant's name and "-console". Two consoles with one id throw each other out. */
-    clientId: z.string().min(1).optional(),
-  }),
+  /** Where deliveries come from: either MQTT, or the service's log read by this console itself. */
+  mqtt: z
+    .strictObject({
+      url: z.string().regex(/^mqtts?:\/\//, "must begin with mqtt:// or mqtts://"),
+      /** Default: the plant's name and "-console". Two consoles with one id throw each other out. */
+      clientId: z.string().min(1).optional(),
+    })
+    .optional(),
+  log: LogConfig.optional(),
   /** Paths; relative ones count from the folder of the configuration file. */
   deployment: path,
   keystore: path,
@@ -43,18 +49,23 @@ const envNames = {
   keystore: "SMILE_KEYSTORE",
   leases: "SMILE_LEASES",
   store: "SMILE_STORE",
+  ...logEnvNames,
   ...monitoringEnvNames,
 } as const;
 
 /** @throws {PipelineError} CONFIG_INVALID, FILE_MISSING, FILE_DAMAGED */
 export function loadConsoleConfig(file: string, env: Environment): ConsoleConfig {
   const config = loadConfig({ schema: ConsoleConfigSchema, env, envNames, file });
+  if ((config.mqtt === undefined) === (config.log === undefined)) {
+    throw new PipelineError("CONFIG_INVALID", `invalid configuration in ${file}: needs either mqtt or log, not both`);
+  }
   const from = (each: string) => resolve(dirname(resolve(file)), each);
   return {
     ...config,
     deployment: from(config.deployment),
     keystore: from(config.keystore),
     store: from(config.store),
+    ...(config.log?.path === undefined ? {} : { log: { ...config.log, path: from(config.log.path) } }),
     leases: typeof config.leases === "string" ? from(config.leases) : config.leases,
   };
 }

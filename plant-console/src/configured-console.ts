@@ -2,11 +2,13 @@ import { readKeystore } from "@smile/custody/keystore";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { Environment } from "@smile/runtime/config";
 import { readDeployment } from "@smile/runtime/document-file";
+import { openLog } from "@smile/runtime/log-config";
 import type { Logger } from "@smile/runtime/logging";
 import type { Deployment } from "@smile/schemas/documents";
 import { type ConsoleConfig, readLeases } from "./config.ts";
 import { openDecryptionKeys, toSecretKeys } from "./decryption-keys.ts";
 import type { StoredGap } from "./gap-table.ts";
+import { logScoreLink } from "./log-score-link.ts";
 import { mqttScoreLink } from "./score-link.ts";
 import { type PlantConsole, startPlantConsole } from "./service.ts";
 import { type AlertEvent, RiskStore, type StoredRisk } from "./store.ts";
@@ -37,6 +39,10 @@ export async function startConfiguredConsole(
   await using opened = new AsyncDisposableStack();
   const { keys } = opened.use(await openDecryptionKeys(deployment, toSecretKeys(keystore)));
   const store = opened.use(new RiskStore({ path: config.store, plant: config.plant, retainRisks: config.retainRisks }));
+  const openLink =
+    config.mqtt === undefined
+      ? logScoreLink({ log: opened.use(await openLog(config.log!, "", `${config.plant}-console`, logger)), plant: config.plant, logger })
+      : mqttScoreLink({ ...config.mqtt, plant: config.plant, logger });
   const console = opened.use(
     await startPlantConsole({
       plant: config.plant,
@@ -44,7 +50,7 @@ export async function startConfiguredConsole(
       keys,
       leases,
       store,
-      openLink: mqttScoreLink({ ...config.mqtt, plant: config.plant, logger }),
+      openLink,
       logger,
       batchDeliveries: config.batch.deliveries,
       batchWaitMs: config.batch.waitMs,

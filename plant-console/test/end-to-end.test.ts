@@ -1,7 +1,10 @@
+import { openTemporaryLog } from "@smile/runtime/embedded-log";
 import { silentLogger } from "@smile/runtime/logging";
+import { LOG_TOPICS } from "@smile/schemas/topics";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { openDecryptionKeys } from "../src/decryption-keys.ts";
-import { mqttScoreLink } from "../src/score-link.ts";
+import { logScoreLink } from "../src/log-score-link.ts";
+import { mqttScoreLink, type OpenScoreLink } from "../src/score-link.ts";
 import { startPlantConsole } from "../src/service.ts";
 import { RiskStore, type StoredRisk } from "../src/store.ts";
 import { type FixtureEgress, startFixtureEgress } from "./fixture-egress.ts";
@@ -35,7 +38,9 @@ const expected = (sequences: readonly number[]) =>
 const found = (risks: readonly StoredRisk[]) => risks.map(({ machine, sequence, score }) => `${machine} ${sequence} ${score}`).sort();
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 
-async function connect(egress: FixtureEgress, store: RiskStore) {
+const overMqtt = (egress: FixtureEgress) => mqttScoreLink({ url: egress.url, plant: PLANT, logger: silentLogger() });
+
+async function connect({ openLink, store, onRisk }: { openLink: OpenScoreLink; store: RiskStore; onRisk?: () => void }) {
   const stack = new AsyncDisposableStack();
   const { keys } = stack.use(await openDecryptionKeys(bgv.deployment, bgv.secretKeys));
   const risks: StoredRisk[] = [];
@@ -46,9 +51,12 @@ async function connect(egress: FixtureEgress, store: RiskStore) {
       keys,
       leases,
       store,
-      openLink: mqttScoreLink({ url: egress.url, plant: PLANT, logger: silentLogger() }),
+      openLink,
       logger: silentLogger(),
-      onRisk: (risk) => risks.push(risk),
+      onRisk: (risk) => {
+        risks.push(risk);
+        onRisk?.();
+      },
       resendMs: 200,
     }),
   );
@@ -60,7 +68,7 @@ it("turns encrypted scores into stored risks over MQTT, between the records of a
   using store = new RiskStore({ path: ":memory:", plant: PLANT });
   await egress.append([Buffer.from("of another plant")], "ulm");
   await egress.append(range(0, 10).map(score));
-  await using opened = await connect(egress, store);
+  await using opened = await connect({ openLink: overMqtt(egress), store });
   await egress.append([Buffer.from("of another plant")], "ulm");
   await egress.append(range(10, 20).map(score));
   await egress.storedUpTo(22);
@@ -72,7 +80,7 @@ it("turns encrypted scores into stored risks over MQTT, between the records of a
 it("loses and repeats nothing when the broker goes away in mid-stream and comes back", async () => {
   await using egress = await startFixtureEgress();
   using store = new RiskStore({ path: ":memory:", plant: PLANT });
-  await using opened = await connect(egress, store);
+  await using opened = await connect({ openLink: overMqtt(egress), store });
   await egress.append(range(0, 20).map(score));
   await egress.storedUpTo(1);
   await egress.restartBroker();
@@ -85,12 +93,12 @@ it("goes on at its stored cursor after a stop", async () => {
   await using egress = await startFixtureEgress();
   using store = new RiskStore({ path: ":memory:", plant: PLANT });
   {
-    await using first = await connect(egress, store);
+    await using first = await connect({ openLink: overMqtt(egress), store });
     await egress.append(range(0, 5).map(score));
     await egress.storedUpTo(5);
     expect(first.risks).toHaveLength(15);
   }
-  await using second = await connect(egress, store);
+  await using second = await connect({ openLink: overMqtt(egress), store });
   await egress.append(range(5, 8).map(score));
   await egress.storedUpTo(8);
   expect(found(second.risks)).toEqual(expected(range(5, 8)));
@@ -101,15 +109,42 @@ it("begins anew with a log that was made anew, and stores once what that holds o
   using store = new RiskStore({ path: ":memory:", plant: PLANT });
   {
     await using egress = await startFixtureEgress();
-    await using first = await connect(egress, store);
+    await using first = await connect({ openLink: overMqtt(egress), store });
     await egress.append(range(0, 5).map(score));
     await egress.storedUpTo(5);
     expect(first.risks).toHaveLength(15);
   }
   await using egress = await startFixtureEgress();
   await egress.append(range(3, 12).map(score));
-  await using second = await connect(egress, store);
+  await using second = await connect({ openLink: overMqtt(egress), store });
   await egress.storedUpTo(9);
   expect(found(second.risks)).toEqual(expected(range(5, 12)));
   expect(second.console.counters()).toMatchObject({ duplicates: 6, refused: {} });
+});
+
+it("gets the same from the log itself, without MQTT, and goes on at its cursor", async () => {
+  await using log = await openTemporaryLog({ logger: silentLogger() });
+  await log.ensureTopics([{ name: LOG_TOPICS.scores, partitions: 2 }]);
+  const append = (values: readonly Uint8Array[], key = PLANT) =>
+    log.append(values.map((value) => ({ topic: LOG_TOPICS.scores, key, value })));
+  using store = new RiskStore({ path: ":memory:", plant: PLANT });
+  const openLink = logScoreLink({ log, plant: PLANT, logger: silentLogger() });
+  const { promise: half, resolve: halfDone } = Promise.withResolvers<void>();
+  const { promise: all, resolve: allDone } = Promise.withResolvers<void>();
+  const onRisk = () => {
+    if (store.counts().risks === 30) halfDone();
+    if (store.counts().risks === 60) allDone();
+  };
+  await append([Buffer.from("of another plant")], "ulm");
+  await append(range(0, 10).map(score));
+  {
+    await using opened = await connect({ openLink, store, onRisk });
+    await half;
+    expect(found(opened.risks)).toEqual(expected(range(0, 10)));
+  }
+  await append(range(10, 20).map(score));
+  await using opened = await connect({ openLink, store, onRisk });
+  await all;
+  expect(found(opened.risks)).toEqual(expected(range(10, 20)));
+  expect(opened.console.counters()).toMatchObject({ refused: {}, duplicates: 0 });
 });

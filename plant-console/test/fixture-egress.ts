@@ -1,9 +1,9 @@
+import { Egress } from "@smile/runtime/egress";
 import { openTemporaryLog } from "@smile/runtime/embedded-log";
 import { silentLogger } from "@smile/runtime/logging";
 import { type Broker, startBroker } from "@smile/runtime/mqtt-broker";
 import { type CursorMessage, parseCursor } from "@smile/schemas/cursor";
 import { cursorTopic, LOG_TOPICS } from "@smile/schemas/topics";
-import { Egress } from "@smile/stream-processor/egress";
 import { PLANT } from "./fixture-plant.ts";
 
 /** The service's delivery side as it runs in production: an embedded log, egress and its broker. */

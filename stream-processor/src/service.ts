@@ -1,4 +1,5 @@
 import { isPipelineError } from "@smile/errors/pipeline-error";
+import { Egress, type EgressCounters } from "@smile/runtime/egress";
 import type { Service } from "@smile/runtime/lifecycle";
 import type { Log } from "@smile/runtime/log";
 import type { Logger } from "@smile/runtime/logging";
@@ -7,7 +8,6 @@ import { LOG_TOPICS } from "@smile/schemas/topics";
 import type { BatcherLimits } from "./batcher.ts";
 import { Catalogue } from "./catalogue.ts";
 import { type Delivery, openDelivery } from "./delivery.ts";
-import { Egress, type EgressCounters } from "./egress.ts";
 import type { Endpoint, EndpointState } from "./endpoint.ts";
 import { Ingress, type IngressCounters } from "./ingress.ts";
 import { openIntake } from "./intake.ts";

@@ -1,12 +1,12 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { openTemporaryLog } from "@smile/runtime/embedded-log";
-import type { Log } from "@smile/runtime/log";
-import { silentLogger } from "@smile/runtime/logging";
 import { type Delivery, deliveryCodec } from "@smile/schemas/envelopes";
 import { LOG_TOPICS, scoresTopic } from "@smile/schemas/topics";
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { Egress } from "../src/egress.ts";
+import { openTemporaryLog } from "../src/embedded-log.ts";
+import type { Log } from "../src/log.ts";
+import { silentLogger } from "../src/logging.ts";
 
 /** Scores that egress sends a plant beyond its cursor. */
 const WINDOW = 256;

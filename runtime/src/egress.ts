@@ -1,8 +1,8 @@
-import type { Log } from "@smile/runtime/log";
-import { partitionOf } from "@smile/runtime/partition";
 import type { CursorMessage } from "@smile/schemas/cursor";
 import { deliveryCodec } from "@smile/schemas/envelopes";
 import { LOG_TOPICS, scoresTopic } from "@smile/schemas/topics";
+import type { Log } from "./log.ts";
+import { partitionOf } from "./partition.ts";
 
 /** What egress has done since it started; repeats after a plant resumed count again. */
 export type EgressCounters = { deliveries: number; bytes: number };

@@ -1,0 +1,34 @@
+import { Egress } from "@smile/runtime/egress";
+import type { Log } from "@smile/runtime/log";
+import type { Logger } from "@smile/runtime/logging";
+import type { OpenScoreLink } from "./score-link.ts";
+
+/**
+ * A link for a plant that reads the service's log itself: the very feed that the stream processor runs for plants behind MQTT, run
+ * here. Other plants' ciphertexts pass by unread. While the log is away the feed ends and is begun anew by the console's next cursor.
+ */
+export function logScoreLink({ log, plant, logger }: { log: Log; plant: string; logger: Logger }): OpenScoreLink {
+  return ({ onConnected, onDelivery }) => {
+    let failed = false;
+    const egress = new Egress(
+      log,
+      (_, payload) => onDelivery(payload),
+      (error) => {
+        failed = true;
+        logger.warn({ err: error }, "the log cannot be read; trying again");
+      },
+    );
+    // Not before the caller has the link in its hands.
+    setImmediate(onConnected);
+    return {
+      get connected() {
+        return !failed;
+      },
+      sendCursor: async (cursor) => {
+        failed = false;
+        egress.cursor(plant, cursor);
+      },
+      [Symbol.asyncDispose]: () => egress[Symbol.asyncDispose](),
+    };
+  };
+}

@@ -16,6 +16,8 @@ const ZEROS = Buffer.alloc(1 << 20);
 export class GatewayDisk implements Disposable {
   readonly path: string;
   readonly #kind: DiskKind;
+  /** The process whose files may not grow. */
+  #limited: number | undefined;
 
   constructor(path: string, kind: DiskKind) {
     this.path = path;
@@ -25,7 +27,8 @@ export class GatewayDisk implements Disposable {
   }
 
   /** From here on nothing can be written beyond what is there, until somebody deletes something. @param pid of the process that writes */
-  fill(pid: number): void {
+  fill(pid: number | undefined): void {
+    if (pid === undefined) return; // just being started again
     if (this.#kind === "tmpfs") {
       try {
         for (;;) appendFileSync(join(this.path, FILLER), ZEROS);
@@ -33,13 +36,15 @@ export class GatewayDisk implements Disposable {
         if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
       }
     } else if (this.#kind === "file-size-limit") {
-      execFileSync("prlimit", ["--pid", String(pid), "--fsize=0:unlimited"]);
+      if (this.#limited !== pid) execFileSync("prlimit", ["--pid", String(pid), "--fsize=0:unlimited"]);
+      this.#limited = pid;
     } else throw new Error("this machine has no way to fill a disk");
   }
 
   empty(pid: number | undefined): void {
     if (this.#kind === "tmpfs") rmSync(join(this.path, FILLER), { force: true });
-    else if (pid !== undefined) execFileSync("prlimit", ["--pid", String(pid), "--fsize=unlimited:unlimited"]);
+    else if (pid !== undefined && pid === this.#limited) execFileSync("prlimit", ["--pid", String(pid), "--fsize=unlimited:unlimited"]);
+    this.#limited = undefined;
   }
 
   [Symbol.dispose](): void {

@@ -51,7 +51,7 @@ export const INJECTORS: Record<FaultKind, Injector> = {
     return agent.exclusively(async () => {
       try {
         for (let step = 0; step < fault.steps; step++) {
-          disk.fill(agent.pid!); // also what the agent has given up in the meantime
+          disk.fill(agent.pid); // also what the agent has given up in the meantime
           await plant.steps.pass(1);
         }
       } finally {

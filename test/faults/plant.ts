@@ -21,7 +21,7 @@ import { Supervised } from "./supervised.ts";
 import { TimeSeriesEndpoint } from "./time-series-endpoint.ts";
 
 const MAIN = join(ROOT, "cli/src/main.ts");
-const SKEWED_CLOCK = fileURLToPath(new URL("./skewed-clock.ts", import.meta.url));
+const preload = (name: string) => ["--import", fileURLToPath(new URL(name, import.meta.url))];
 /** First byte of a frame's envelope. */
 const FRAME = "F".charCodeAt(0);
 const GATEWAYS = 3;
@@ -126,7 +126,8 @@ export class Plant implements AsyncDisposable {
         source: { kind: "stdin", atEnd: "flush" },
         lingerMs: 100,
       });
-      const argv = ["--import", SKEWED_CLOCK, MAIN, "edge-agent", "--config", file];
+      const limited = options.disk === "file-size-limit" ? preload("./no-death-by-limit.ts") : [];
+      const argv = [...preload("./skewed-clock.ts"), ...limited, MAIN, "edge-agent", "--config", file];
       const agent = service(name, "edge agent started", argv, (child) => void this.#feed(name, child));
       return { name, clientId: `smile-edge-${this.name}-${name}`, agent, disk };
     });

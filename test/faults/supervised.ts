@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { dyingWithUs } from "./isolation.ts";
 
@@ -114,11 +114,12 @@ export class Supervised implements AsyncDisposable {
   #spawn(): void {
     const { argv, logPath, onStarted } = this.#options;
     const before = existsSync(logPath) ? readFileSync(logPath, "utf8").length : 0;
-    const out = openSync(logPath, "a");
+    appendFileSync(logPath, "");
     const [file, ...args] = dyingWithUs([process.execPath, ...argv]);
     // A group of its own: Ctrl-C at a terminal is for the harness.
-    const child = spawn(file!, args, { stdio: [onStarted ? "pipe" : "ignore", out, out], detached: true });
-    closeSync(out);
+    const child = spawn(file!, args, { stdio: [onStarted ? "pipe" : "ignore", "pipe", "pipe"], detached: true });
+    // Written by us: a process whose disk is full, or whose files may not grow, still tells what it does.
+    for (const stream of [child.stdout!, child.stderr!]) stream.on("data", (chunk: Buffer) => appendFileSync(logPath, chunk));
     this.#child = child;
     child.once("close", (code) => void this.#closed(child, code));
     this.#up = this.#untilStarted(child, before);

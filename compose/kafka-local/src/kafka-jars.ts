@@ -10,9 +10,9 @@ import { PipelineError } from "@smile/errors/pipeline-error";
 const run = promisify(execFile);
 const pom = fileURLToPath(new URL("../pom.xml", import.meta.url));
 
-/** Where the jars are kept between runs: env SMILE_KAFKA_HOME, or a cache folder beside the installed packages. */
+/** Where the jars are kept between runs: env SMILE_KAFKA_HOME (empty counts as not set), or a cache folder beside the installed packages. */
 export function kafkaHome(env: Readonly<Record<string, string | undefined>>): string {
-  return env.SMILE_KAFKA_HOME ?? fileURLToPath(new URL("../../../node_modules/.cache/smile-kafka", import.meta.url));
+  return env.SMILE_KAFKA_HOME || fileURLToPath(new URL("../../../node_modules/.cache/smile-kafka", import.meta.url));
 }
 
 /**

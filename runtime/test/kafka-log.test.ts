@@ -235,6 +235,7 @@ await describeWithKafka("the log on Kafka beyond the contract", (kafka) => {
     const taken = new Map<string, string>();
     const stop = new AbortController();
     let refused = 0;
+    let appended = false;
     const appending = (async () => {
       for (let i = 0; !stop.signal.aborted; i++) {
         const records = Array.from({ length: 5 }, (_, j) => ({ topic, key: `plant-${j}`, value: bytes(`${i} ${j}`) }));
@@ -251,7 +252,8 @@ await describeWithKafka("the log on Kafka beyond the contract", (kafka) => {
     })();
     await using member = await log.join(group, [topic]);
     const polling = (async () => {
-      while (!stop.signal.aborted || [...acknowledged.keys()].some((position) => !taken.has(position))) {
+      // Not `stop`: the last append is still under way when it is given.
+      while (!appended || [...acknowledged.keys()].some((position) => !taken.has(position))) {
         const records = await member.poll(short, never);
         for (const record of records) taken.set(at(record), text(record));
         await member.settle(records);
@@ -267,8 +269,10 @@ await describeWithKafka("the log on Kafka beyond the contract", (kafka) => {
     await grown(100);
     stop.abort();
     await appending;
+    appended = true;
     await polling;
-    expect([...acknowledged].filter(([position, value]) => taken.get(position) !== value)).toEqual([]);
+    const differing = [...acknowledged].filter(([position, value]) => taken.get(position) !== value);
+    expect(differing.map(([position, value]) => ({ position, acknowledged: value, taken: taken.get(position) }))).toEqual([]);
     expect(refused).toBe(0);
     // It is a member again, or still: what it settles is committed.
     const admin = adminOf(kafka());

@@ -1,4 +1,3 @@
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { writeJsonFile } from "@smile/runtime/json-file";
@@ -9,6 +8,7 @@ import { scoreCodec } from "@smile/schemas/envelopes";
 import { framesTopic, LOG_TOPICS } from "@smile/schemas/topics";
 import { startStreamProcessor } from "@smile/stream-processor/service";
 import { expect, it } from "vitest";
+import { freePort } from "./support/free-port.ts";
 import { describeWithKafka } from "./support/kafka.ts";
 import { smallDeployment, temporaryFolder } from "./support/small-deployment.ts";
 import { startSmile } from "./support/smile-process.ts";
@@ -132,12 +132,4 @@ async function scoredBy(port: number): Promise<number> {
 /** Waits for a condition; the test's own time limit ends a wait for what never comes. */
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await condition())) await delay(20);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

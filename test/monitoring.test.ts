@@ -1,6 +1,4 @@
-import { once } from "node:events";
 import { writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { Writable } from "node:stream";
 import { createKeystore, publicKeys, writeKeystore } from "@smile/custody/keystore";
@@ -14,6 +12,7 @@ import type { ServiceCommand } from "@smile/runtime/service-command";
 import { streamProcessorCommand } from "@smile/stream-processor/command";
 import { expect, it, vi } from "vitest";
 import { hasVictoriaMetrics, mustHaveBrokers, VictoriaMetrics } from "../runtime/test/victoria-metrics.ts";
+import { freePort } from "./support/free-port.ts";
 import { PLANT, smallDeployment, temporaryFolder } from "./support/small-deployment.ts";
 
 /** A service that runs in this process from its configuration file, with its health pages. */
@@ -63,15 +62,6 @@ class Running implements AsyncDisposable {
     this.#stop.abort();
     await this.service[Symbol.asyncDispose]();
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 const title = "tells what each service does, lacks and has still to do, and stores risks in a time-series database that comes late";

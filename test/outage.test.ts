@@ -1,4 +1,3 @@
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { openMqttFrameSender } from "@smile/edge-agent/mqtt-frame-sender";
@@ -16,6 +15,7 @@ import { silentLogger } from "@smile/runtime/logging";
 import type { Lease } from "@smile/schemas/documents";
 import { startStreamProcessor } from "@smile/stream-processor/service";
 import { expect, it } from "vitest";
+import { freePort } from "./support/free-port.ts";
 import { PLANT, smallDeployment, temporaryFolder } from "./support/small-deployment.ts";
 
 const logger = silentLogger();
@@ -23,14 +23,6 @@ const loopback = { host: "127.0.0.1", port: 0 };
 const gateway = "hall-1";
 const lease: Lease = { gateway, firstLane: 0, machines: ["press-1", "press-2"] };
 const sensors = ["a", "b", "c", "d"];
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** Rows of so many windows of a second, two per machine and window. */
 async function push(source: RowQueue, fromWindow: number, windows: number): Promise<void> {

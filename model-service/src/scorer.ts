@@ -21,7 +21,7 @@ export type ScorerParts = {
   readonly onScored?: ((seconds: number) => void) | undefined;
 };
 
-/** As many batches as keep every worker busy while the results of the last ones are appended. */
+/** Scored side by side and appended together; the next ones are read after that. */
 const READ: ReadLimits = { maxRecords: 32, maxBytes: 8 * 1024 * 1024, waitMs: 1000 };
 
 /**

@@ -1,10 +1,9 @@
 import { execFile } from "node:child_process";
-import { once } from "node:events";
-import { createServer } from "node:net";
 import { promisify } from "node:util";
 import { kafkaHome, whyNoLocalKafka } from "@smile/kafka-local/kafka-jars";
 import { startLocalKafka } from "@smile/kafka-local/local-kafka";
 import { maxMessageBytes } from "@smile/kafka-local/server-properties";
+import { freePort } from "./free-port.ts";
 
 /** A Kafka of one broker for tests, and what faults do to it. Gone, with its data, when it is disposed of. */
 export type TestKafka = AsyncDisposable & {
@@ -92,13 +91,4 @@ async function startInDocker(): Promise<TestKafka> {
       await started.stop({ timeout: 0 });
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }

@@ -14,6 +14,19 @@ export const catalogue = {
   },
   TRAINING_IMPOSSIBLE: { retriable: false, fix: "give training more machines, complete rows, both outcomes, or a larger penalty" },
 
+  // Identities, certificates and secrets at rest
+  PASSPHRASE_MISSING: {
+    retriable: false,
+    fix: "give the passphrase at the prompt, or its file by --passphrase-file or SMILE_PASSPHRASE_FILE",
+  },
+  PASSPHRASE_WRONG: { retriable: false, fix: "give the passphrase that the file was written with; the file itself is sound" },
+  CERTIFICATE_INVALID: { retriable: false, fix: "use a certificate that is in force and was issued for this name by the authority named" },
+  TLS_REQUIRED: { retriable: false, fix: "configure tls, listen on 127.0.0.1, or say in so many words that the traffic may be read" },
+  PLANT_UNKNOWN: { retriable: false, fix: "register the plant at the service, with the hash of its identity" },
+  REGISTER_STALE: { retriable: false, fix: "export the plant's register anew; one with a higher serial was taken before" },
+  VERSION_UNSUPPORTED: { retriable: false, fix: "bring the older of the two programs up to date" },
+  AUDIT_BROKEN: { retriable: false, fix: "compare with a copy or with a head that was noted: an entry was changed, removed or inserted" },
+
   // Parameters and keys
   PLAN_REFUSED: { retriable: false, fix: "use fewer features, fewer bits, fewer merges, smaller weights or model privacy `compact`" },
   KEY_MISMATCH: { retriable: false, fix: "use keys that were made for these parameters" },
@@ -23,12 +36,17 @@ export const catalogue = {
   FRAME_WRONG_LENGTH: { retriable: false, fix: "send a ciphertext of exactly the length that the parameters ask for" },
   FRAME_WRONG_HASH: { retriable: false, fix: "send the SHA-256 of the ciphertext itself; the bytes changed on their way" },
   FRAME_WRONG_SENDER: { retriable: false, fix: "publish under the topic of the plant and gateway that the envelope names" },
+  SENDER_UNKNOWN: { retriable: false, fix: "register the gateway, or a key of its that is not revoked, at the service" },
+  SIGNATURE_INVALID: {
+    retriable: false,
+    fix: "sign with the key that is registered for the sender; what was signed may have changed on its way",
+  },
   RESIDUE_OUT_OF_RANGE: { retriable: false, fix: "encrypt anew: a residue is not below q, so this is no ciphertext of these parameters" },
   CIPHERTEXT_TRANSPARENT: { retriable: false, fix: "encrypt it: its second polynomial is zero, so anyone could read the first" },
   SCORING_FAILED: { retriable: false, fix: "report it with the service's log: bytes that passed every check could still not be scored" },
   PARAMS_UNKNOWN: { retriable: false, fix: "encrypt under parameters that the service has deployed" },
   FEATURE_SET_UNKNOWN: { retriable: false, fix: "deploy the feature set at the model service, or use one that is deployed" },
-  KEY_UNKNOWN: { retriable: false, fix: "register the plant's public key at the service" },
+  KEY_UNKNOWN: { retriable: false, fix: "register the plant's public key at the service; one that was destroyed or has retired stays out" },
   LANES_INVALID: { retriable: false, fix: "use lanes within the parameters' range, and at least one" },
   SCORE_MISMATCH: { retriable: false, fix: "check which model service answered: the score does not belong to the window it names" },
 
@@ -38,6 +56,7 @@ export const catalogue = {
   LOG_GROUP_BUSY: { retriable: true, fix: "stop the other member of the group, or wait until its lease ends" },
   BROKER_DOWN: { retriable: true, fix: "check the broker's address and that its listener answers" },
   BROKER_REFUSED: { retriable: false, fix: "check the client's id and credentials, and which topics the broker lets it use" },
+  QUOTA_EXCEEDED: { retriable: true, fix: "send less, or have the plant's quota raised; what is not acknowledged is sent again" },
   MESSAGE_TOO_LARGE: { retriable: false, fix: "send less per message, or raise the largest packet at both ends" },
   WORKER_DIED: {
     retriable: false,

@@ -108,6 +108,7 @@ export async function openFixturePlant(options: { scheme: Scheme; keyMode: KeyMo
           jobId: null,
           frameCount: null,
           ciphertextHash: "0".repeat(64),
+          signature: new Uint8Array(0),
         };
         const ciphertext = encryptors.get(frame.gateway)!.encrypt(packLanes(entries, planned.params.n, FEATURES));
         return { part, ciphertext, lanes: entries.map(({ lane }) => lane) };

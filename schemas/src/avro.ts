@@ -52,39 +52,54 @@ const options = {
       : undefined,
 };
 
+/** An Avro type with hashes, byte views and bounded arrays as envelopes have them. */
+export function avroType(schema: object): avro.Type {
+  return avro.Type.forSchema(schema as avro.Schema, { ...options });
+}
+
 /** One kind of envelope on the wire: a letter, a version byte, then the Avro body in that version's schema. */
 export type EnvelopeCodec<T> = {
-  encode(value: T): Buffer;
+  /** Versions that `decode` reads, ascending. */
+  readonly versions: readonly number[];
+  /** @param version one of `versions`; default the newest. Fields that an older one does not have are left out */
+  encode(value: T, version?: number): Buffer;
   /** Whether the bytes say that they are of this kind, by their letter alone. */
   claims(bytes: Uint8Array): boolean;
   /** @throws {PipelineError} FRAME_MALFORMED when the bytes are no envelope of this kind in a known version */
   decode(bytes: Uint8Array): T;
 };
 
+/** One version of an envelope: its Avro schema, and how what it holds becomes the newest version's value. */
+export type EnvelopeVersion<T> = { readonly schema: object; readonly upgrade?: (old: T) => T };
+
 /**
  * @param letter one ASCII character that names the kind
- * @param versions Avro schemas, oldest first, version 1 at index 0; every one stays readable, the last one is written
+ * @param versions oldest first, version 1 at index 0; every one stays readable, the last one is written unless the reader is known to
+ *   need another
  */
-export function envelopeCodec<T>(letter: string, versions: readonly object[]): EnvelopeCodec<T> {
-  const types = versions.map((schema) => avro.Type.forSchema(schema as avro.Schema, { ...options }));
-  const newest = types.at(-1);
-  if (newest === undefined) throw new RangeError("a codec needs at least one version");
-  const readers = types.map((type) => (type === newest ? undefined : newest.createResolver(type)));
-  const head = Buffer.from([letter.charCodeAt(0), versions.length]);
+export function envelopeCodec<T>(letter: string, versions: readonly EnvelopeVersion<T>[]): EnvelopeCodec<T> {
+  const types = versions.map(({ schema }) => avroType(schema));
+  const kind = letter.charCodeAt(0);
+  const heads = types.map((_, i) => Buffer.from([kind, i + 1]));
   return {
-    claims: (bytes) => bytes[0] === head[0],
-    encode: (value) => Buffer.concat([head, newest.toBuffer(value)]),
+    versions: types.map((_, i) => i + 1),
+    claims: (bytes) => bytes[0] === kind,
+    encode(value, version = types.length) {
+      const type = types[version - 1];
+      if (type === undefined) throw new RangeError(`kind ${letter} has no version ${version}`);
+      return Buffer.concat([heads[version - 1]!, type.toBuffer(value)]);
+    },
     decode(bytes) {
       const version = bytes[1] ?? 0;
-      if (bytes[0] !== head[0] || version < 1 || version > types.length) {
+      if (bytes[0] !== kind || version < 1 || version > types.length) {
         throw new PipelineError("FRAME_MALFORMED", `these bytes are no envelope of kind ${letter} in a version from 1 to ${types.length}`, {
           length: bytes.length,
         });
       }
       const body = Buffer.from(bytes.buffer, bytes.byteOffset + 2, bytes.length - 2);
       try {
-        const resolver = readers[version - 1];
-        return (resolver ? newest.fromBuffer(body, resolver) : newest.fromBuffer(body)) as T;
+        const value = types[version - 1]!.fromBuffer(body) as T;
+        return versions[version - 1]!.upgrade?.(value) ?? value;
       } catch (error) {
         throw new PipelineError(
           "FRAME_MALFORMED",

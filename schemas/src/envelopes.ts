@@ -1,10 +1,12 @@
 import type { KeyMode, Scheme } from "@smile/he/params";
 import batchV1 from "./avro/batch.v1.json" with { type: "json" };
+import batchV2 from "./avro/batch.v2.json" with { type: "json" };
 import deadLetterV1 from "./avro/dead-letter.v1.json" with { type: "json" };
 import deliveryV1 from "./avro/delivery.v1.json" with { type: "json" };
 import frameV1 from "./avro/frame.v1.json" with { type: "json" };
 import gapV1 from "./avro/gap.v1.json" with { type: "json" };
 import scoreV1 from "./avro/score.v1.json" with { type: "json" };
+import scoreV2 from "./avro/score.v2.json" with { type: "json" };
 import { envelopeCodec } from "./avro.ts";
 
 /** What names a frame for good: no two frames share it, and the same frame sent again carries it again. */
@@ -35,10 +37,12 @@ export type Part = MessageId & {
   readonly frameCount: number | null;
   /** SHA-256 of the frame's ciphertext. */
   readonly ciphertextHash: string;
+  /** The gateway's, over all of this and the frame's kind: see signing.ts. Empty in batches and scores of version 1. */
+  readonly signature: Uint8Array;
 };
 
-/** A gateway's windows of one time, encrypted. `signature` is empty until gateways have identities. */
-export type Frame = CiphertextKind & Part & { readonly ciphertext: Uint8Array; readonly signature: Uint8Array };
+/** A gateway's windows of one time, encrypted. */
+export type Frame = CiphertextKind & Part & { readonly ciphertext: Uint8Array };
 
 /**
  * Frames of a gateway that were sealed and will never be sent: its spool was full ("bytes") or they were too old ("age"). What its
@@ -58,7 +62,7 @@ export type Gap = {
   readonly fromTimeMs: number;
   readonly toTimeMs: number;
   readonly reason: "bytes" | "age";
-  /** Empty until gateways have identities. */
+  /** The gateway's. */
   readonly signature: Uint8Array;
 };
 
@@ -74,6 +78,7 @@ export type Score = CiphertextKind & {
   readonly headId: string;
   readonly parts: readonly Part[];
   readonly replies: readonly Uint8Array[];
+  /** The model service's, over all of this. */
   readonly signature: Uint8Array;
 };
 
@@ -102,9 +107,14 @@ export type DeadLetter = {
   readonly payload: Uint8Array;
 };
 
-export const frameCodec = envelopeCodec<Frame>("F", [frameV1]);
-export const gapCodec = envelopeCodec<Gap>("G", [gapV1]);
-export const batchCodec = envelopeCodec<Batch>("B", [batchV1]);
-export const scoreCodec = envelopeCodec<Score>("S", [scoreV1]);
-export const deliveryCodec = envelopeCodec<Delivery>("D", [deliveryV1]);
-export const deadLetterCodec = envelopeCodec<DeadLetter>("X", [deadLetterV1]);
+/** Version 1 had no signatures in its parts: whoever asks for them refuses it. */
+function withSignatures<T extends { readonly parts: readonly Part[] }>(old: T): T {
+  return { ...old, parts: old.parts.map((part) => ({ ...part, signature: new Uint8Array(0) })) };
+}
+
+export const frameCodec = envelopeCodec<Frame>("F", [{ schema: frameV1 }]);
+export const gapCodec = envelopeCodec<Gap>("G", [{ schema: gapV1 }]);
+export const batchCodec = envelopeCodec<Batch>("B", [{ schema: batchV1, upgrade: withSignatures }, { schema: batchV2 }]);
+export const scoreCodec = envelopeCodec<Score>("S", [{ schema: scoreV1, upgrade: withSignatures }, { schema: scoreV2 }]);
+export const deliveryCodec = envelopeCodec<Delivery>("D", [{ schema: deliveryV1 }]);
+export const deadLetterCodec = envelopeCodec<DeadLetter>("X", [{ schema: deadLetterV1 }]);

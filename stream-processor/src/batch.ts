@@ -20,6 +20,7 @@ export function mergeToBatch(params: Params, frames: readonly Frame[]): Buffer {
   return batchCodec.encode(batch);
 }
 
-function partOf({ gateway, epoch, sequence, block, lanes, frameTimeMs, closedAtMs, jobId, frameCount, ciphertextHash }: Frame): Part {
-  return { gateway, epoch, sequence, block, lanes, frameTimeMs, closedAtMs, jobId, frameCount, ciphertextHash };
+function partOf(frame: Frame): Part {
+  const { gateway, epoch, sequence, block, lanes, frameTimeMs, closedAtMs, jobId, frameCount, ciphertextHash, signature } = frame;
+  return { gateway, epoch, sequence, block, lanes, frameTimeMs, closedAtMs, jobId, frameCount, ciphertextHash, signature };
 }

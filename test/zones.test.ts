@@ -16,7 +16,7 @@ const LAYERS = [
   ["errors"],
   ["features", "he", "compose/kafka-local"],
   ["schemas"],
-  ["runtime"],
+  ["identity", "runtime"],
   ["custody"],
   ["edge-agent", "stream-processor", "model-service", "plant-console", "simulators"],
   ["cli"],
@@ -132,7 +132,7 @@ describe("the linter enforces it", () => {
     return [...new Set(rules)];
   }
 
-  it.each(["edge-agent", "stream-processor", "model-service", "runtime", "schemas", "he", "features", "simulators"])(
+  it.each(["edge-agent", "stream-processor", "model-service", "runtime", "identity", "schemas", "he", "features", "simulators"])(
     "a file of %s that imports custody fails the check",
     (name) => {
       expect(broken(`${name}/src/offender.ts`, "@smile/custody/decryptor")).toContain("noRestrictedImports");

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,11 +11,14 @@ import { type KeyMode, type Params, paramsId, type Scheme } from "@smile/he/para
 import { type Deployed, deploy } from "@smile/model-service/deploy";
 import type { ServedDeployment } from "@smile/model-service/served-heads";
 import { integerScores, type QuantisedHead } from "@smile/model-service/training/quantise-head";
+import { FixedRegistry } from "@smile/runtime/plant-registry";
 import { documentId, type PublicKey } from "@smile/schemas/documents";
 import { type Frame, frameCodec } from "@smile/schemas/envelopes";
 import { paramsFromDocument } from "@smile/schemas/params-document";
+import { signFrame } from "@smile/schemas/signing";
 import { uniformInt } from "pure-rand/distribution/uniformInt";
 import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
+import { type FixturePlant, fixturePlant } from "../../schemas/test/fixture-register.ts";
 
 /** F of the small feature set: four sensors with four statistics each. */
 export const F = 16;
@@ -28,11 +31,20 @@ export type SmallDeployment = Disposable & {
   readonly params: Params;
   readonly keys: KeyPair;
   readonly publicKey: PublicKey;
+  /** The plant's register and its gateways' signing keys. Gateway i has the lanes of block i. */
+  readonly plant: FixturePlant;
+  /** What the services look the plant up in. */
+  readonly registry: FixedRegistry;
+  /** What the model service signs scores with. */
+  readonly scoreSigner: KeyObject;
   /** Features of a window, by seed. */
   window(seed: number): Int32Array;
   /** The integer score that the window must decrypt to, by one of the heads. */
   score(features: Int32Array, head?: number): number;
+  /** A frame in the gateway's block, signed by it; with an empty signature where the gateway is a stranger. */
   frame(gateway: string, sequence: number, entries: readonly { lane: number; features: Int32Array }[]): Frame;
+  /** The frame, signed anew by the gateway that it names: for one that was changed. */
+  sign(frame: Frame): Frame;
   encode(frame: Frame): Buffer;
   /** The integer scores of a reply, in the order of its lanes. */
   decrypt(reply: Uint8Array, lanes: readonly number[]): number[];
@@ -42,11 +54,14 @@ export async function smallDeployment({
   scheme = "identity",
   keyMode = "public",
   headCount = 1,
+  gateways = ["g", "h", ...Array.from({ length: 8 }, (_, i) => `g${i}`)],
 }: {
   scheme?: Scheme;
   keyMode?: KeyMode;
   /** Heads on the one feature set, each with a card. */
   headCount?: number;
+  /** Registered at the service. */
+  gateways?: readonly string[];
 } = {}): Promise<SmallDeployment> {
   const heads = Array.from({ length: headCount }, (_, i) => randomHead(i + 1));
   const deployed = deploy({
@@ -88,8 +103,22 @@ export async function smallDeployment({
     bytes: keyMode === "public" ? keys.publicKey : keys.secretKey,
   });
   const decryptor = await openDecryptor(params, keys.secretKey, F);
+  const { lanes } = deployed.deployment;
+  const plant = fixturePlant({
+    plant: PLANT,
+    gateways: gateways.map((gateway, i) => ({ gateway, lanes: { first: i * lanes, count: lanes } })),
+    keys: [{ paramsId: paramsId(params), keyId: keys.keyId, publicKey: keys.publicKey }],
+  });
+  const sign = (frame: Frame): Frame => {
+    const key = plant.signingKeys.get(frame.gateway);
+    return key === undefined ? frame : signFrame(frame, key);
+  };
   return {
     deployed,
+    plant,
+    registry: new FixedRegistry([plant.register]),
+    scoreSigner: generateKeyPairSync("ed25519").privateKey,
+    sign,
     served: { deployment: deployed.deployment, heads: deployed.heads, modelPrivacy: "compact" },
     params,
     keys,
@@ -106,7 +135,7 @@ export async function smallDeployment({
     score: (features, head = 0) => integerScores(heads[head]!, features)[0]!,
     frame(gateway, sequence, entries) {
       const ciphertext = encryptor.encrypt(packLanes(entries, params.n, F));
-      return {
+      return sign({
         plant: PLANT,
         scheme,
         keyMode,
@@ -116,10 +145,10 @@ export async function smallDeployment({
         gateway,
         epoch: 1,
         sequence,
-        block: 0,
+        block: Math.max(0, gateways.indexOf(gateway)),
         lanes: encodeLanes(
           entries.map(({ lane }) => lane),
-          deployed.deployment.lanes,
+          lanes,
         ),
         frameTimeMs: 1000 * sequence,
         closedAtMs: Date.now(),
@@ -128,7 +157,7 @@ export async function smallDeployment({
         ciphertextHash: createHash("sha256").update(ciphertext).digest("hex"),
         ciphertext,
         signature: new Uint8Array(0),
-      };
+      });
     },
     encode: (frame) => frameCodec.encode(frame),
     decrypt: (reply, lanes) => decryptor.decrypt(reply, lanes),

@@ -18,6 +18,8 @@ export type SqliteOptions = {
   readonly busyMs: number;
   /** PRAGMA statements besides those that every file gets. */
   readonly pragmas?: string;
+  /** Only reads, and never changes, a file that is there. Default: false. */
+  readonly readOnly?: boolean;
 };
 
 /** SQLite result codes SQLITE_CORRUPT and SQLITE_NOTADB: no trying again helps. */
@@ -36,15 +38,18 @@ export class SqliteFile implements Disposable {
   /** @throws {PipelineError} FILE_DAMAGED, also for a file of a newer version; the code in `unavailable` */
   constructor(options: SqliteOptions) {
     this.#options = options;
-    const { path, busyMs, pragmas = "" } = options;
+    const { path, busyMs, pragmas = "", readOnly = false } = options;
     this.#db = this.#named(() => {
       // SQLite gives a new file, and the files beside it, the mode of this one: nobody else reads risks, features or frames.
-      if (path !== ":memory:") closeSync(openSync(path, "a", 0o600));
-      return new DatabaseSync(path, { timeout: busyMs });
+      if (path !== ":memory:" && !readOnly) closeSync(openSync(path, "a", 0o600));
+      return new DatabaseSync(path, { timeout: busyMs, readOnly });
     });
     try {
-      this.#exec(`${pragmas} PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;`);
-      this.transaction(() => this.#makeTables());
+      if (readOnly) this.#foundVersion();
+      else {
+        this.#exec(`${pragmas} PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;`);
+        this.transaction(() => this.#makeTables());
+      }
     } catch (error) {
       this.#db.close();
       throw error;
@@ -96,13 +101,19 @@ export class SqliteFile implements Disposable {
     }
   }
 
-  #makeTables(): void {
-    const { path, role, tables, version, upgrades = [] } = this.#options;
+  #foundVersion(): number {
+    const { path, role, version } = this.#options;
     const found = this.first<{ user_version: number }>("PRAGMA user_version")!.user_version;
     if (found > version) {
       const facts = { path, version: found, known: version };
       throw new PipelineError("FILE_DAMAGED", `${role} ${path} was written by a newer version (${found})`, facts);
     }
+    return found;
+  }
+
+  #makeTables(): void {
+    const { tables, version, upgrades = [] } = this.#options;
+    const found = this.#foundVersion();
     const steps = found === 0 ? [tables] : upgrades.slice(found - 1, version - 1);
     if (found < version) this.#exec(`${steps.join(" ")} PRAGMA user_version = ${version};`);
   }

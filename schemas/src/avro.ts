@@ -1,5 +1,6 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
 import avro from "avsc";
+import { AvroReader } from "./avro-reader.ts";
 
 /** A 32-byte hash as 64 hexadecimal digits in the program and 32 bytes on the wire. */
 class HexHash extends avro.types.LogicalType {
@@ -21,26 +22,29 @@ class ByteView extends avro.types.LogicalType {
   }
 }
 
-/** The part of avsc's reader that an array needs. */
-type Tap = { readonly buf: Buffer; readonly pos: number; readLong(): number; skipLong(): void };
-type ItemReader = { readonly itemsType: { _read(tap: Tap): unknown } };
+/** Most items of an array: a part has at least one of a ciphertext's lanes, which are at most N = 4096, and a head far fewer outputs. */
+export const MAX_ITEMS = 4096;
 
-/** An array that believes no declared length beyond the bytes that are there: avsc itself makes as many items as the message claims. */
-class BoundedArray extends (avro.types.ArrayType as unknown as new (schema: object, options: object) => ItemReader) {
-  _read(tap: Tap): unknown[] {
+type ArrayReader = { readonly itemsType: { _read(reader: AvroReader): unknown }; _write(tap: object, items: unknown): void };
+
+/** An array that believes no declared length: avsc itself makes as many items as the message claims, empty ones from a byte each. */
+class BoundedArray extends (avro.types.ArrayType as unknown as new (schema: object, options: object) => ArrayReader) {
+  _read(reader: AvroReader): unknown[] {
     const items: unknown[] = [];
-    for (let n = tap.readLong(); n !== 0; n = tap.readLong()) {
+    for (let n = reader.readLong(); n !== 0; n = reader.readLong()) {
       if (n < 0) {
         n = -n;
-        tap.skipLong();
+        reader.skipLong(); // the block's size in bytes
       }
-      for (; n > 0; n--) {
-        // Every item takes a byte at least.
-        if (n > tap.buf.length - tap.pos) throw new RangeError("an array claims more items than there are bytes");
-        items.push(this.itemsType._read(tap));
-      }
+      if (n > MAX_ITEMS - items.length) throw new RangeError(`an array has more than ${MAX_ITEMS} items`);
+      for (; n > 0; n--) items.push(this.itemsType._read(reader));
     }
     return items;
+  }
+
+  override _write(tap: object, items: unknown): void {
+    if (Array.isArray(items) && items.length > MAX_ITEMS) throw new RangeError(`an array has more than ${MAX_ITEMS} items`);
+    super._write(tap, items);
   }
 }
 
@@ -96,9 +100,8 @@ export function envelopeCodec<T>(letter: string, versions: readonly EnvelopeVers
           length: bytes.length,
         });
       }
-      const body = Buffer.from(bytes.buffer, bytes.byteOffset + 2, bytes.length - 2);
       try {
-        const value = types[version - 1]!.fromBuffer(body) as T;
+        const value = read<T>(types[version - 1]!, bytes.subarray(2));
         return versions[version - 1]!.upgrade?.(value) ?? value;
       } catch (error) {
         throw new PipelineError(
@@ -110,4 +113,12 @@ export function envelopeCodec<T>(letter: string, versions: readonly EnvelopeVers
       }
     },
   };
+}
+
+/** @throws whatever shows that the body does not follow the type */
+function read<T>(type: avro.Type, body: Uint8Array): T {
+  const reader = new AvroReader(body);
+  const value = (type as unknown as { _read(reader: AvroReader): T })._read(reader);
+  if (reader.pos !== body.length) throw new RangeError("bytes follow the envelope");
+  return value;
 }

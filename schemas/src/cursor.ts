@@ -20,6 +20,7 @@ export type CursorMessage = Readonly<z.infer<typeof Schema>>;
 /** How far a plant has stored its scores. */
 export type Cursor = Omit<CursorMessage, "resume">;
 
+/** The payload of a cursor message: JSON. */
 export function encodeCursor(message: CursorMessage): Buffer {
   return Buffer.from(JSON.stringify(message));
 }

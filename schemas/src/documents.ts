@@ -3,10 +3,9 @@ import { PipelineError } from "@smile/errors/pipeline-error";
 import type { FeatureSet } from "@smile/features/spec";
 import canonicalize from "canonicalize";
 import { z } from "zod";
+import { hash } from "./document-fields.ts";
 import { NAME } from "./topics.ts";
 
-/** 64 hexadecimal digits: the SHA-256 of a document's canonical JSON (RFC 8785), or of a key's bytes. */
-const hash = z.string().regex(/^[0-9a-f]{64}$/, "must be 64 hexadecimal digits");
 const positive = z.number().positive();
 const count = z.number().int().min(1);
 const names = z.array(z.string().min(1)).min(1);
@@ -167,7 +166,7 @@ export function documentId(document: object): string {
 /**
  * Reads a document out of parsed JSON.
  * @param what names the document in the error, for instance its path
- * @throws {PipelineError} DOCUMENT_INVALID naming each wrong field
+ * @throws {PipelineError} DOCUMENT_INVALID naming each wrong field, the first ten
  */
 export function parseDocument<T>(schema: z.ZodType<T>, json: unknown, what: string): T {
   const parsed = schema.safeParse(json);

@@ -23,17 +23,18 @@ export function signingKey(base64: string): KeyObject {
   throw new PipelineError("DOCUMENT_INVALID", "a signing key is an Ed25519 key in PKCS #8");
 }
 
-/** Base64 of the 32 bytes of a key's public half. */
+/** Base64 of the 32 bytes of the public half of an Ed25519 key. */
 export function publicHalf(key: KeyObject): string {
   const { x } = createPublicKey(key).export({ format: "jwk" });
   return Buffer.from(x!, "base64url").toString("base64");
 }
 
+/** The signature over the bytes, 64 bytes long; the same whenever it is made anew (RFC 8032, 5.1.6). */
 export function signBytes(statement: Uint8Array, key: KeyObject): Uint8Array {
   return sign(null, statement, key);
 }
 
-/** Whether one of the keys made the signature. */
+/** Whether one of the keys made the signature; false for a signature of another length, and when there is no key. */
 export function isSignedBy(statement: Uint8Array, signature: Uint8Array, keys: readonly KeyObject[]): boolean {
   return signature.length === SIGNATURE_BYTES && keys.some((key) => verify(null, statement, key, signature));
 }

@@ -2,25 +2,24 @@ import { hash as digest, type KeyObject } from "node:crypto";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import canonicalize from "canonicalize";
 import { z } from "zod";
+import { base64Bytes, ed25519Key, hash, timeMs, versions } from "./document-fields.ts";
 import { parseDocument } from "./documents.ts";
-import { isSignedBy, publicHalf, signBytes, verifyingKey } from "./ed25519.ts";
+import { isSignedBy, publicHalf, SIGNATURE_BYTES, signBytes, verifyingKey } from "./ed25519.ts";
 import { NAME } from "./topics.ts";
-
-const hash = z.string().regex(/^[0-9a-f]{64}$/, "must be 64 hexadecimal digits");
-const ed25519Key = z
-  .base64()
-  .refine((text) => Buffer.from(text, "base64").length === 32, "must be the base64 of an Ed25519 public key's 32 bytes");
-const timeMs = z.number().int().min(0);
-const versions = z.array(z.number().int().min(1).max(255)).min(1);
 
 /**
  * How far something may still be used: `active`; `retiring` until `untilMs` (milliseconds since 1970), while what was made with it is
- * still on its way; `revoked` not at all, from the moment that the service has read this.
+ * still on its way; `revoked` not at all, from the moment that this register was read.
  */
 const standing = {
   state: z.enum(["active", "retiring", "revoked"]),
   untilMs: timeMs.nullable(),
 };
+/** Of a credential or a key. */
+export type Standing = z.infer<z.ZodObject<typeof standing>>;
+
+/** Most global lanes: blocks are 32-bit integers, and a ciphertext has at most 4096 lanes. Sums of two stay exact. */
+const MOST_LANES = 2 ** 43;
 
 const Registration = z.strictObject({
   kind: z.literal("plant-register"),
@@ -42,7 +41,7 @@ const Registration = z.strictObject({
       z.strictObject({
         gateway: z.string().regex(NAME),
         /** Global lanes that the gateway may fill: first and how many. */
-        lanes: z.strictObject({ first: z.number().int().min(0), count: z.number().int().min(1) }),
+        lanes: z.strictObject({ first: z.number().int().min(0).max(MOST_LANES), count: z.number().int().min(1).max(MOST_LANES) }),
         credentials: z
           .array(
             z.strictObject({
@@ -57,38 +56,71 @@ const Registration = z.strictObject({
     )
     .max(100_000),
   /** Public keys that the plant's windows may be encrypted under. A key that is not here any more is destroyed. */
-  keys: z.array(
-    z.strictObject({
-      /** Counts the plant's key changes from 1. */
-      keyEpoch: z.number().int().min(1),
-      /** The gateway whose key it is in symmetric mode; null for the plant-wide key. */
-      gateway: z.string().regex(NAME).nullable(),
-      paramsId: hash,
-      /** SHA-256 of the key's bytes. */
-      keyId: hash,
-      publicKey: z.base64(),
-      ...standing,
-    }),
-  ),
+  keys: z
+    .array(
+      z.strictObject({
+        /** Counts the plant's key changes from 1. */
+        keyEpoch: z.number().int().min(1),
+        /** The gateway whose key it is in symmetric mode; null for the plant-wide key. */
+        gateway: z.string().regex(NAME).nullable(),
+        paramsId: hash,
+        /** SHA-256 of the key's bytes. */
+        keyId: hash,
+        publicKey: base64Bytes(1, 200_000),
+        ...standing,
+      }),
+    )
+    .max(1_000_000),
 });
 
 /** What a plant tells the service about itself, signed by its identity: public. It holds no machine's name. */
-export const PlantRegisterDocument = z.strictObject({ ...Registration.shape, signature: z.base64() }).superRefine((register, context) => {
-  const refuse = (path: (string | number)[], message: string) => context.addIssue({ code: "custom", path, message });
-  const names = new Set<string>();
-  register.gateways.forEach(({ gateway }, i) => {
-    if (names.has(gateway)) refuse(["gateways", i, "gateway"], "is registered twice");
-    names.add(gateway);
+export const PlantRegisterDocument = z
+  .strictObject({ ...Registration.shape, signature: base64Bytes(SIGNATURE_BYTES, SIGNATURE_BYTES) })
+  .superRefine(({ consoles, gateways, keys }, context) => {
+    const refuse = (path: (string | number)[], message: string) => context.addIssue({ code: "custom", path, message });
+
+    const owners = new Map<string, string>();
+    const claim = (credential: string | null, owner: string, path: (string | number)[]) => {
+      if (credential === null) return;
+      if ((owners.get(credential) ?? owner) !== owner) refuse(path, "belongs to somebody else too");
+      owners.set(credential, owner);
+    };
+    const checkStanding = ({ state, untilMs }: Standing, path: (string | number)[]) => {
+      if (state === "retiring" && untilMs === null) refuse([...path, "untilMs"], "must say when it ends");
+      if (state === "active" && untilMs !== null) refuse([...path, "untilMs"], "must be null while it is active");
+    };
+    consoles.forEach((entry, i) => {
+      claim(entry.certificateHash, `console ${entry.console}`, ["consoles", i, "certificateHash"]);
+      checkStanding(entry, ["consoles", i]);
+    });
+    const names = new Set<string>();
+    gateways.forEach(({ gateway, credentials }, i) => {
+      if (names.has(gateway)) refuse(["gateways", i, "gateway"], "is registered twice");
+      names.add(gateway);
+      credentials.forEach((entry, k) => {
+        const path = ["gateways", i, "credentials", k];
+        claim(entry.signingKey, `gateway ${gateway}`, [...path, "signingKey"]);
+        claim(entry.certificateHash, `gateway ${gateway}`, [...path, "certificateHash"]);
+        checkStanding(entry, path);
+      });
+    });
+
+    const byLane = gateways.map(({ lanes }, i) => ({ ...lanes, i })).sort((a, b) => a.first - b.first);
+    for (let k = 1; k < byLane.length; k++) {
+      const before = byLane[k - 1]!;
+      if (byLane[k]!.first < before.first + before.count) refuse(["gateways", byLane[k]!.i, "lanes"], "belong to another gateway too");
+    }
+
+    const keyIds = new Set<string>();
+    keys.forEach((entry, i) => {
+      if (digest("sha256", Buffer.from(entry.publicKey, "base64")) !== entry.keyId) {
+        refuse(["keys", i, "keyId"], "is not the SHA-256 of publicKey");
+      }
+      if (keyIds.has(`${entry.paramsId} ${entry.keyId}`)) refuse(["keys", i, "keyId"], "is registered twice");
+      keyIds.add(`${entry.paramsId} ${entry.keyId}`);
+      checkStanding(entry, ["keys", i]);
+    });
   });
-  const byLane = register.gateways.map(({ lanes }, i) => ({ ...lanes, i })).sort((a, b) => a.first - b.first);
-  for (let k = 1; k < byLane.length; k++) {
-    const before = byLane[k - 1]!;
-    if (byLane[k]!.first < before.first + before.count) refuse(["gateways", byLane[k]!.i, "lanes"], "belong to another gateway too");
-  }
-  register.keys.forEach(({ keyId, publicKey }, i) => {
-    if (digest("sha256", Buffer.from(publicKey, "base64")) !== keyId) refuse(["keys", i, "keyId"], "is not the SHA-256 of publicKey");
-  });
-});
 export type PlantRegister = z.infer<typeof PlantRegisterDocument>;
 export type Registration = z.infer<typeof Registration>;
 
@@ -97,7 +129,11 @@ export function identityHash(identity: string): string {
   return digest("sha256", Buffer.from(identity, "base64"));
 }
 
-/** @param key the plant's identity, an Ed25519 secret key */
+/**
+ * The register with the plant's signature over all of it.
+ * @param key the plant's identity, an Ed25519 secret key
+ * @throws {PipelineError} DOCUMENT_INVALID
+ */
 export function signRegister(registration: Omit<Registration, "identity">, key: KeyObject): PlantRegister {
   const full: Registration = { ...registration, identity: publicHalf(key) };
   return parseDocument(
@@ -124,6 +160,7 @@ export function openRegister(json: unknown, pinned: string, what: string): Plant
   return register;
 }
 
+/** What the identity signs: the canonical JSON (RFC 8785) of everything but the signature, behind a line that says what it is. */
 function statementOf(registration: Registration): Buffer {
   return Buffer.from(`smile.plant-register.v1\n${canonicalize(registration)}`);
 }

@@ -1,32 +1,40 @@
 import type { KeyObject } from "node:crypto";
 import { verifyingKey } from "./ed25519.ts";
-import type { PlantRegister } from "./plant-register.ts";
+import type { PlantRegister, Standing } from "./plant-register.ts";
 
-type Standing = { readonly state: "active" | "retiring" | "revoked"; readonly untilMs: number | null };
+/** A key or a certificate. The register may name it in several credentials, as when its other half was renewed: all standings count. */
+type Holding<T> = { readonly of: T; readonly standings: Standing[] };
 
 /** Who a certificate belongs to. */
 export type PeerIdentity = { readonly plant: string; readonly role: "gateway" | "console"; readonly name: string };
 
-/** A plant's register, ready for use: keys parsed once, found by name. */
+/** Global lanes that a gateway may fill. */
+export type Lanes = PlantRegister["gateways"][number]["lanes"];
+
+/** A public key under which a plant's windows are encrypted. */
+export type RegisteredKey = PlantRegister["keys"][number];
+
+/** A plant's register, ready for use: keys parsed once, found by name. Times are in milliseconds since 1970. */
 export class RegisteredPlant {
   readonly register: PlantRegister;
-  readonly #gateways = new Map<string, { readonly lanes: Lanes; readonly keys: readonly (Standing & { readonly key: KeyObject })[] }>();
-  readonly #peers = new Map<string, Standing & { readonly peer: PeerIdentity }>();
-  readonly #keys: ReadonlyMap<string, PlantRegister["keys"][number]>;
+  readonly #gateways = new Map<string, { readonly lanes: Lanes; readonly signers: ReadonlyMap<string, Holding<KeyObject>> }>();
+  readonly #peers = new Map<string, Holding<PeerIdentity>>();
+  readonly #keys: ReadonlyMap<string, RegisteredKey>;
 
   /** @param register as `openRegister` or `signRegister` gave it */
   constructor(register: PlantRegister) {
     const { plant } = register;
     this.register = register;
     for (const { gateway, lanes, credentials } of register.gateways) {
-      const keys = credentials.map(({ signingKey, state, untilMs }) => ({ key: verifyingKey(signingKey), state, untilMs }));
-      this.#gateways.set(gateway, { lanes, keys });
-      for (const { certificateHash, state, untilMs } of credentials) {
-        if (certificateHash !== null) this.#peers.set(certificateHash, { peer: { plant, role: "gateway", name: gateway }, state, untilMs });
+      const signers = new Map<string, Holding<KeyObject>>();
+      for (const { signingKey, certificateHash, ...standing } of credentials) {
+        add(signers, signingKey, () => verifyingKey(signingKey), standing);
+        if (certificateHash !== null) add(this.#peers, certificateHash, () => ({ plant, role: "gateway", name: gateway }), standing);
       }
+      this.#gateways.set(gateway, { lanes, signers });
     }
-    for (const { console, certificateHash, state, untilMs } of register.consoles) {
-      this.#peers.set(certificateHash, { peer: { plant, role: "console", name: console }, state, untilMs });
+    for (const { console, certificateHash, ...standing } of register.consoles) {
+      add(this.#peers, certificateHash, () => ({ plant, role: "console", name: console }), standing);
     }
     this.#keys = new Map(register.keys.map((key) => [`${key.paramsId} ${key.keyId}`, key]));
   }
@@ -42,35 +50,50 @@ export class RegisteredPlant {
 
   /** Keys whose signatures of a gateway count at this time; empty for one that is unknown or revoked. */
   signersAt(gateway: string, nowMs: number): readonly KeyObject[] {
-    return (this.#gateways.get(gateway)?.keys ?? []).filter((key) => isUsable(key, nowMs)).map(({ key }) => key);
+    return this.#signers(gateway, (standings) => isUsable(standings, nowMs));
   }
 
   /** Keys whose signatures a plant still believes on what the service took earlier: all that are not revoked. */
   signersEver(gateway: string): readonly KeyObject[] {
-    return (this.#gateways.get(gateway)?.keys ?? []).filter(({ state }) => state !== "revoked").map(({ key }) => key);
+    return this.#signers(gateway, (standings) => !isRevoked(standings));
   }
 
   /** Who a certificate belongs to at this time; undefined for a stranger, or one who is not let in any more. */
   peerAt(certificateHash: string, nowMs: number): PeerIdentity | undefined {
     const known = this.#peers.get(certificateHash);
-    return known !== undefined && isUsable(known, nowMs) ? known.peer : undefined;
+    return known !== undefined && isUsable(known.standings, nowMs) ? known.of : undefined;
   }
 
   /** The key under which windows may be encrypted at this time. */
-  keyAt(paramsId: string, keyId: string, nowMs: number): PlantRegister["keys"][number] | undefined {
+  keyAt(paramsId: string, keyId: string, nowMs: number): RegisteredKey | undefined {
     const key = this.#keys.get(`${paramsId} ${keyId}`);
-    return key !== undefined && isUsable(key, nowMs) ? key : undefined;
+    return key !== undefined && isUsable([key], nowMs) ? key : undefined;
   }
 
   /** The key whatever its standing short of being revoked or gone: what was taken under it is still scored. */
-  keyEver(paramsId: string, keyId: string): PlantRegister["keys"][number] | undefined {
+  keyEver(paramsId: string, keyId: string): RegisteredKey | undefined {
     const key = this.#keys.get(`${paramsId} ${keyId}`);
-    return key?.state === "revoked" ? undefined : key;
+    return key !== undefined && !isRevoked([key]) ? key : undefined;
+  }
+
+  #signers(gateway: string, counts: (standings: readonly Standing[]) => boolean): readonly KeyObject[] {
+    const signers = this.#gateways.get(gateway)?.signers.values() ?? [];
+    return [...signers].filter(({ standings }) => counts(standings)).map((signer) => signer.of);
   }
 }
 
-export type Lanes = PlantRegister["gateways"][number]["lanes"];
+function add<T>(holdings: Map<string, Holding<T>>, id: string, make: () => T, standing: Standing): void {
+  const known = holdings.get(id);
+  if (known === undefined) holdings.set(id, { of: make(), standings: [standing] });
+  else known.standings.push(standing);
+}
 
-function isUsable({ state, untilMs }: Standing, nowMs: number): boolean {
-  return state === "active" || (state === "retiring" && untilMs !== null && nowMs < untilMs);
+/** Revoked once is revoked everywhere. */
+function isRevoked(standings: readonly Standing[]): boolean {
+  return standings.some(({ state }) => state === "revoked");
+}
+
+function isUsable(standings: readonly Standing[], nowMs: number): boolean {
+  const usable = ({ state, untilMs }: Standing) => state === "active" || (state === "retiring" && untilMs !== null && nowMs < untilMs);
+  return !isRevoked(standings) && standings.some(usable);
 }

@@ -1,11 +1,8 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { z } from "zod";
+import { ed25519Key, versions } from "./document-fields.ts";
 
-const ed25519Key = z
-  .base64()
-  .refine((text) => Buffer.from(text, "base64").length === 32, "must be the base64 of an Ed25519 public key's 32 bytes");
-const versions = z.array(z.number().int().min(1).max(255)).min(1);
-const mqttUrl = z.url({ protocol: /^mqtts?$/ });
+const mqttUrl = z.url({ protocol: /^mqtts?$/ }).max(2000);
 
 /** What a service tells its plants about itself: public. A plant takes it from a person whom it trusts, and keeps its own copy. */
 export const ServiceDocument = z.strictObject({
@@ -26,6 +23,8 @@ export type ServiceDocument = z.infer<typeof ServiceDocument>;
 /**
  * The version to write: the highest that both sides know.
  * @param kind names the envelope in the error
+ * @param written versions that this program writes: a codec's `versions`
+ * @param read versions that the other side reads, by its register or service document
  * @throws {PipelineError} VERSION_UNSUPPORTED when there is none
  */
 export function negotiate(kind: string, written: readonly number[], read: readonly number[]): number {

@@ -29,19 +29,25 @@ export function isPartSigned(kind: CiphertextKind, part: Part, keys: readonly Ke
   return isSignedBy(frameStatement({ ...part, plant, scheme, keyMode, paramsId, keyId, featureSetId }), part.signature, keys);
 }
 
+/** The gap with its gateway's signature. */
 export function signGap(gap: Omit<Gap, "signature">, key: KeyObject): Gap {
   return { ...gap, signature: signBytes(gapStatement(gap), key) };
 }
 
+/** Whether one of a gateway's keys signed the gap, as it stands. */
 export function isGapSigned(gap: Gap, keys: readonly KeyObject[]): boolean {
   return isSignedBy(gapStatement(gap), gap.signature, keys);
 }
 
-/** The score with the model service's signature: over its head, its replies, and the parts that they answer. */
+/**
+ * The score with the model service's signature: over its head, its replies, and the parts that they answer. Not over the signatures of
+ * those parts, which prove themselves, and which version 1 of the envelope leaves out.
+ */
 export function signScore(score: Omit<Score, "signature">, key: KeyObject): Score {
   return { ...score, signature: signBytes(scoreStatement(withReplyHashes(score)), key) };
 }
 
+/** Whether one of a service's keys signed the score, as it stands. */
 export function isScoreSigned(score: Score, keys: readonly KeyObject[]): boolean {
   return isSignedBy(scoreStatement(withReplyHashes(score)), score.signature, keys);
 }

@@ -1,7 +1,7 @@
 import { isPipelineError } from "@smile/errors/pipeline-error";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type EnvelopeCodec, envelopeCodec } from "../src/avro.ts";
+import { type EnvelopeCodec, envelopeCodec, MAX_ITEMS } from "../src/avro.ts";
 import { encodeDeadLetter } from "../src/dead-letter.ts";
 import { batchCodec, deadLetterCodec, deliveryCodec, frameCodec, scoreCodec } from "../src/envelopes.ts";
 import { EXAMPLES, plainBytes } from "./example-envelopes.ts";
@@ -32,10 +32,11 @@ const part = {
   jobId: fc.option(text),
   frameCount: fc.option(int),
   ciphertextHash: hash,
+  signature: bytes,
 };
 const parts = fc.array(fc.record(part), { maxLength: 4 });
 const ARBITRARIES: readonly [string, EnvelopeCodec<unknown>, fc.Arbitrary<unknown>][] = [
-  ["frame", frameCodec as EnvelopeCodec<unknown>, fc.record({ ...kind, ...part, ciphertext: bytes, signature: bytes })],
+  ["frame", frameCodec as EnvelopeCodec<unknown>, fc.record({ ...kind, ...part, ciphertext: bytes })],
   ["batch", batchCodec as EnvelopeCodec<unknown>, fc.record({ ...kind, parts, ciphertextHash: hash, ciphertext: bytes })],
   [
     "score",
@@ -77,9 +78,10 @@ function refused(codec: EnvelopeCodec<unknown>, message: Uint8Array): boolean {
 /** Avro's variable-length zigzag form of an integer. */
 function varint(value: number): number[] {
   const out: number[] = [];
-  for (let rest = value < 0 ? -2 * value - 1 : 2 * value; ; rest = Math.floor(rest / 128)) {
-    if (rest < 128) return [...out, rest];
-    out.push((rest % 128) | 128);
+  // In whole numbers of any size: a double loses the sign of what lies below -2^52.
+  for (let rest = value < 0 ? -2n * BigInt(value) - 1n : 2n * BigInt(value); ; rest >>= 7n) {
+    if (rest < 128n) return [...out, Number(rest)];
+    out.push(Number(rest & 127n) | 128);
   }
 }
 
@@ -129,7 +131,7 @@ describe("envelopes", () => {
     const emptyParts = batchCodec.encode({ ...(EXAMPLES[1]!.value as Parameters<typeof batchCodec.encode>[0]), parts: [] });
     // kind, version, plant with its length, scheme, key mode, three hashes.
     const before = emptyParts.subarray(0, 2 + 1 + "plant-1".length + 1 + 1 + 96);
-    const ofOne = envelopeCodec<unknown>("T", [{ type: "record", name: "T", fields: [{ name: "a", type: "bytes" }] }]);
+    const ofOne = envelopeCodec<unknown>("T", [{ schema: { type: "record", name: "T", fields: [{ name: "a", type: "bytes" }] } }]);
     expect(emptyParts[before.length], "the end of an array stands where the claims will").toBe(0);
     const rssBefore = process.memoryUsage().rss;
     for (const claim of [1, 1000, 2 ** 20, 2 ** 31, 2 ** 32 - 1, 2 ** 40, 2 ** 52]) {
@@ -145,9 +147,54 @@ describe("envelopes", () => {
     expect(process.memoryUsage().rss - rssBefore).toBeLessThan(64 * 1024 * 1024);
   });
 
+  it("a length that is no number poisons nothing: avsc's own reader left every later message without its bytes", () => {
+    const { codec, value } = EXAMPLES[0]!;
+    const encoded = codec.encode(value);
+    const lanesAt = encoded.indexOf(Uint8Array.of(2, 255));
+    for (const groups of [1, 9, 10, 140, 160, 1000]) {
+      const endless = Buffer.concat([
+        encoded.subarray(0, lanesAt),
+        Buffer.alloc(groups, 0x80),
+        Buffer.of(0),
+        encoded.subarray(lanesAt + 1),
+      ]);
+      expect(refused(codec, endless)).toBe(true);
+      expect(plainBytes(codec.decode(encoded))).toEqual(plainBytes(value));
+    }
+  });
+
+  it("every whole number from -2^52 to 2^53 - 2 is read as it was written, and no other; an int has 32 bits", () => {
+    const one = (type: string) =>
+      envelopeCodec<{ a: number }>("T", [{ schema: { type: "record", name: "T", fields: [{ name: "a", type }] } }]);
+    const read = (type: string, a: number) => one(type).decode(Uint8Array.of(84, 1, ...varint(a)));
+    for (const a of [0, -1, 2 ** 31, 2 ** 52 + 1, 2 ** 53 - 2, -(2 ** 52)]) expect(read("long", a)).toEqual({ a });
+    for (const a of [2 ** 53, 2 ** 60, -(2 ** 52) - 2]) expect(() => read("long", a)).toThrow(/FRAME_MALFORMED/);
+    for (const a of [2 ** 31 - 1, -(2 ** 31)]) expect(read("int", a)).toEqual({ a });
+    for (const a of [2 ** 31, 2 ** 40, -(2 ** 31) - 1]) expect(() => read("int", a)).toThrow(/FRAME_MALFORMED/);
+  });
+
+  it("no array has more than 4,096 items, written or read: an empty item costs a byte on the wire and a hundred in memory", () => {
+    const { codec, value } = EXAMPLES.find(({ name }) => name === "score")!;
+    const withReplies = (n: number) => ({ ...value, replies: Array.from({ length: n }, () => new Uint8Array(0)) });
+    const most = codec.encode(withReplies(MAX_ITEMS));
+    expect((codec.decode(most) as { replies: unknown[] }).replies.length).toBe(MAX_ITEMS);
+    expect(() => codec.encode(withReplies(MAX_ITEMS + 1))).toThrow(RangeError);
+    // The array's block, its end, then the empty signature: one block more, of one item.
+    expect(refused(codec, Buffer.concat([most.subarray(0, -2), Buffer.of(...varint(1), 0, 0, 0)]))).toBe(true);
+    expect(refused(codec, Buffer.concat([most.subarray(0, -2), Buffer.of(0, 0)]))).toBe(false);
+  });
+
+  it("a text is no longer than its envelope, and one that fills it is read", () => {
+    const { codec, value } = EXAMPLES[0]!;
+    const jobId = "j".repeat(1 << 20);
+    const encoded = codec.encode({ ...value, jobId });
+    expect((codec.decode(encoded) as { jobId: string }).jobId).toBe(jobId);
+    expect(refused(codec, encoded.subarray(0, 1 << 20))).toBe(true);
+  });
+
   it("arrays in several blocks, with or without their size, are read as Avro allows them", () => {
     const codec = envelopeCodec<{ a: number[] }>("T", [
-      { type: "record", name: "T", fields: [{ name: "a", type: { type: "array", items: "int" } }] },
+      { schema: { type: "record", name: "T", fields: [{ name: "a", type: { type: "array", items: "int" } }] } },
     ]);
     // Two items, then a block of one item that states its size of one byte, then the end.
     expect(codec.decode(Uint8Array.of(84, 1, ...varint(2), 2, 4, ...varint(-1), ...varint(1), 6, 0))).toEqual({ a: [1, 2, 3] });
@@ -175,15 +222,20 @@ describe("envelopes", () => {
         { name: "list", type: { type: "array", items: "bytes" } },
       ],
     };
-    const v2 = { ...v1, fields: [...v1.fields, { name: "b", type: "string", default: "none" }] };
-    const old = envelopeCodec<{ a: number; list: Uint8Array[] }>("T", [v1]);
-    const current = envelopeCodec<{ a: number; list: Uint8Array[]; b: string }>("T", [v1, v2]);
+    const v2 = { ...v1, fields: [...v1.fields, { name: "b", type: "string" }] };
+    type Value = { a: number; list: Uint8Array[]; b: string };
+    const old = envelopeCodec<Omit<Value, "b">>("T", [{ schema: v1 }]);
+    const current = envelopeCodec<Value>("T", [{ schema: v1, upgrade: (value) => ({ ...value, b: "none" }) }, { schema: v2 }]);
+    expect([old.versions, current.versions]).toEqual([[1], [1, 2]]);
     const message = old.encode({ a: 5, list: [Buffer.from([1])] });
     expect(message[1]).toBe(1);
     expect(plainBytes(current.decode(message))).toEqual({ a: 5, list: [[1]], b: "none" });
     const newer = current.encode({ a: 6, list: [], b: "x" });
     expect(newer[1]).toBe(2);
     expect(current.decode(newer)).toEqual({ a: 6, list: [], b: "x" });
+    // A reader of version 1 is written to in version 1, byte for byte.
+    expect(current.encode({ a: 5, list: [Buffer.from([1])], b: "left out" }, 1)).toEqual(message);
+    for (const version of [0, 3, 1.5]) expect(() => current.encode({ a: 5, list: [], b: "" }, version)).toThrow(RangeError);
     // Who knows version 1 only says so, and does not misread.
     expect(refused(old as EnvelopeCodec<unknown>, newer)).toBe(true);
     // Lengths lie in old versions too.

@@ -38,6 +38,7 @@ const part: Part = {
   jobId: null,
   frameCount: null,
   ciphertextHash: hash("d"),
+  signature: new Uint8Array(64).fill(9),
 };
 const jobPart: Part = { ...part, gateway: "hr", jobId: "segments-2026", frameCount: 12, lanes: Uint8Array.of(255) };
 

@@ -23,9 +23,9 @@ export function signingKey(base64: string): KeyObject {
   throw new PipelineError("DOCUMENT_INVALID", "a signing key is an Ed25519 key in PKCS #8");
 }
 
-/** Base64 of the 32 bytes of the public half of an Ed25519 key. */
+/** Base64 of the 32 bytes of the public half of an Ed25519 key, secret or public. */
 export function publicHalf(key: KeyObject): string {
-  const { x } = createPublicKey(key).export({ format: "jwk" });
+  const { x } = (key.type === "private" ? createPublicKey(key) : key).export({ format: "jwk" });
   return Buffer.from(x!, "base64url").toString("base64");
 }
 

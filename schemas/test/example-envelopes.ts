@@ -42,8 +42,13 @@ const part: Part = {
 };
 const jobPart: Part = { ...part, gateway: "hr", jobId: "segments-2026", frameCount: 12, lanes: Uint8Array.of(255) };
 
-const frame: Frame = { ...kind, ...jobPart, ciphertext: Uint8Array.of(0, 1, 2, 253, 254, 255), signature: new Uint8Array(64).fill(9) };
-const gap: Gap = {
+export const frame: Frame = {
+  ...kind,
+  ...jobPart,
+  ciphertext: Uint8Array.of(0, 1, 2, 253, 254, 255),
+  signature: new Uint8Array(64).fill(9),
+};
+export const gap: Gap = {
   plant: "plant-1",
   gateway: "gateway-7",
   epoch: 1_790_000_000_000,
@@ -56,7 +61,7 @@ const gap: Gap = {
   reason: "age",
   signature: new Uint8Array(64).fill(9),
 };
-const batch: Batch = {
+export const batch: Batch = {
   ...kind,
   scheme: "identity",
   keyMode: "symmetric",
@@ -64,7 +69,7 @@ const batch: Batch = {
   ciphertextHash: hash("e"),
   ciphertext: Uint8Array.of(7, 7),
 };
-const score: Score = {
+export const score: Score = {
   ...kind,
   headId: hash("f"),
   parts: [part],

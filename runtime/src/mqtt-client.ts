@@ -4,6 +4,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import mqtt, { type IStore, type Packet } from "mqtt";
 import type { Logger } from "./logging.ts";
+import { requireTlsUrl } from "./tls-config.ts";
+import type { TlsSource } from "./tls-files.ts";
 
 /** Receives a message; resolving acknowledges it (PUBACK). */
 export type MessageHandler = (topic: string, payload: Uint8Array) => Promise<void>;
@@ -13,6 +15,13 @@ export type MqttOptions = {
   readonly url: string;
   readonly clientId: string;
   readonly logger: Logger;
+  /**
+   * For `mqtts:` the certificate that the broker asks for, and the authority that must have issued the broker's for the host of the URL.
+   * When it is renewed, the connection is made anew with it; what was not acknowledged is sent again.
+   */
+  readonly tls?: TlsSource | undefined;
+  /** `WITHOUT_TLS`, to connect beyond this machine by `mqtt:` all the same. */
+  readonly withoutTls?: string | undefined;
   /**
    * What to receive. Messages are handled one after the other. When the handler rejects, the message is not acknowledged and the
    * connection is made anew; only a persistent session gets it again then.
@@ -62,13 +71,20 @@ const drainMs = 2000;
 /**
  * Opens a connection that is kept up until it is disposed: it returns at once, connects in the background and comes back by itself.
  * @throws {RangeError} when `keepaliveSeconds` is below 30
+ * @throws {PipelineError} TLS_REQUIRED for `mqtt:` beyond this machine; CONFIG_INVALID for `mqtt:` with `tls`
  */
 export function openMqtt(options: MqttOptions): MqttConnection {
   const { logger, subscribe, maxPacketBytes = 1 << 20, keepaliveSeconds = 60 } = options;
   const { first, last } = options.reconnectMs ?? { first: 250, last: 15_000 };
   if (keepaliveSeconds < minKeepaliveSeconds) throw new RangeError(`keepaliveSeconds is ${keepaliveSeconds}; it must be at least 30`);
+  requireTlsUrl(options.url, options.withoutTls);
+  const { tls } = options;
+  if (tls && new URL(options.url).protocol !== "mqtts:") {
+    throw new PipelineError("CONFIG_INVALID", "url: tls means something with mqtts: only");
+  }
 
   const client = mqtt.connect(options.url, {
+    ...(tls ? tlsOptions(tls) : {}),
     clientId: options.clientId,
     clean: !options.persistentSession,
     keepalive: keepaliveSeconds,
@@ -115,6 +131,11 @@ export function openMqtt(options: MqttOptions): MqttConnection {
     if (!stopping.signal.aborted) logger.info({ url: options.url }, "not connected");
   });
   if (subscribe) client.handleMessage = handleInTurn(subscribe.handle);
+  tls?.onChange(() => {
+    if (stopping.signal.aborted) return;
+    Object.assign(client.options, tlsOptions(tls));
+    client.stream?.destroy(); // it comes back with the new certificate; between two attempts there is none
+  });
   client.connect();
 
   return {
@@ -223,6 +244,11 @@ export function openMqtt(options: MqttOptions): MqttConnection {
         );
     };
   }
+}
+
+function tlsOptions({ current }: TlsSource) {
+  const { certificate, key, authority } = current;
+  return { cert: certificate, key, ca: authority, minVersion: "TLSv1.2" as const, rejectUnauthorized: true };
 }
 
 /**

@@ -6,6 +6,8 @@ export type IntakeLimits = PacketLimits & {
   readonly mostUnderWay: number;
   /** No more is read while messages of this many bytes are under way. */
   readonly mostBytesUnderWay: number;
+  /** From the first byte of a packet that has come to its last. */
+  readonly packetTimeoutMs: number;
 };
 
 /** Under way at once before anything is known of how fast messages are taken. */
@@ -34,6 +36,8 @@ export class Intake {
   #allowance = firstAllowance;
   #underWay = 0;
   #bytesUnderWay = 0;
+  /** When the packet began that has not come whole; null between packets, and while nothing is read. */
+  #begunMs: number | null = null;
 
   /**
    * Takes over `read` of the socket; the parser must get its bytes by calling it, as aedes does.
@@ -47,10 +51,14 @@ export class Intake {
     socket.read = (size?: number) => {
       if (size === 0) return read(0); // Node's own way to have the buffer filled
       const room = this.#room();
+      if (room === 0) this.#begunMs = null; // what it waits for is us
       if (room === 0 || this.#guard.offence !== null) return null; // aedes asks again after each answer
       const bytes = rest ?? read();
       if (bytes === null) return null;
+      const before = this.#guard.packets;
       const end = this.#guard.scan(bytes, room);
+      if (!this.#guard.isWithinPacket) this.#begunMs = null;
+      else if (this.#begunMs === null || this.#guard.packets > before) this.#begunMs = performance.now();
       rest = end < bytes.length ? bytes.subarray(end) : null;
       if (this.#guard.offence === null) return rest === null ? bytes : bytes.subarray(0, end);
       rest = null;
@@ -63,6 +71,11 @@ export class Intake {
   /** Whether a whole CONNECT has come. */
   get sawConnect(): boolean {
     return this.#guard.sawConnect;
+  }
+
+  /** Whether a packet has begun so long ago that whoever sends it is playing for time. */
+  isLate(nowMs: number): boolean {
+    return this.#begunMs !== null && nowMs - this.#begunMs > this.#limits.packetTimeoutMs && this.#room() > 0;
   }
 
   /** A message was handed over. @returns to be called before its answer is given */

@@ -20,7 +20,7 @@ const connectType = 1;
 export class PacketGuard {
   readonly #limits: PacketLimits;
   #offence: Offence | null = null;
-  #sawConnect = false;
+  #packets = 0;
   /** Bytes of the current packet's fixed header that have come, and what its remaining length says so far. */
   #headerBytes = 0;
   #length = 0;
@@ -38,7 +38,17 @@ export class PacketGuard {
 
   /** Whether a whole CONNECT has come. */
   get sawConnect(): boolean {
-    return this.#sawConnect;
+    return this.#packets > 0; // the first packet is one
+  }
+
+  /** Packets that have come whole. */
+  get packets(): number {
+    return this.#packets;
+  }
+
+  /** Whether a packet has begun and not come whole. */
+  get isWithinPacket(): boolean {
+    return this.#headerBytes > 0 || this.#bodyLeft > 0;
   }
 
   /**
@@ -59,16 +69,16 @@ export class PacketGuard {
         this.#bodyLeft -= taken;
       }
       if (this.#bodyLeft > 0) continue;
-      this.#sawConnect = true; // the first packet is one
+      this.#packets++;
       packets++;
     }
     return at;
   }
 
   #readHeader(byte: number): void {
-    const most = this.#sawConnect ? this.#limits.maxPacketBytes : this.#limits.maxConnectBytes;
+    const most = this.sawConnect ? this.#limits.maxPacketBytes : this.#limits.maxConnectBytes;
     if (this.#headerBytes === 0) {
-      if (!this.#sawConnect && byte >> 4 !== connectType) this.#offence = "not-connect";
+      if (!this.sawConnect && byte >> 4 !== connectType) this.#offence = "not-connect";
       this.#headerBytes = 1;
       this.#length = 0;
       return;

@@ -217,7 +217,7 @@ describe("the embedded broker", () => {
   it("lets a client subscribe only to what is granted, and hands its id over", async () => {
     const requests: string[] = [];
     const { url } = await broker({
-      authorizeSubscribe: async (clientId, filter) => {
+      authorizeSubscribe: async (_, clientId, filter) => {
         requests.push(`${clientId} ${filter}`);
         return filter.startsWith(`smile/v1/${clientId}/`);
       },

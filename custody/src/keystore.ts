@@ -115,25 +115,26 @@ export async function addGatewayKey(keystore: Keystore, params: Params, gateway:
 
 /**
  * Every next key becomes active; the key that it takes the place of retires.
- * @throws {PipelineError} CONFIG_INVALID when no epoch waits
+ * @throws {PipelineError} CONFIG_INVALID when no epoch waits, or the retention is no time
  */
 export function activateEpoch(keystore: Keystore, retirement: Retirement): Keystore {
   const successors = new Set(keystore.keys.filter(({ state }) => state === "next").map(ownerOf));
   if (successors.size === 0) throw new PipelineError("CONFIG_INVALID", "no key epoch waits to be activated", { plant: keystore.plant });
-  const { keys, ...rest } = retireKeys(keystore, (key) => successors.has(ownerOf(key)), retirement);
+  const { keys, ...rest } = retireKeys(keystore, (key) => key.state === "active" && successors.has(ownerOf(key)), retirement);
   return { ...rest, keys: keys.map((key) => (key.state === "next" ? { ...key, state: "active" } : key)) };
 }
 
 /**
- * Active keys that nothing succeeds: of a gateway that was revoked in symmetric mode, of parameters that are not deployed any more.
- * @param which of the active keys retire
+ * Retires keys that nothing succeeds: of a gateway that was revoked in symmetric mode, of parameters that are not deployed any more.
+ * @param which of the active and next keys retire
+ * @throws {PipelineError} CONFIG_INVALID when the retention is no time
  */
 export function retireKeys(keystore: Keystore, which: (key: KeystoreKey) => boolean, { retainMs, nowMs }: Retirement): Keystore {
   if (!Number.isSafeInteger(nowMs + retainMs) || retainMs < 0) {
     throw new PipelineError("CONFIG_INVALID", "retention must be a whole number of milliseconds, 0 or more", { retainMs });
   }
   const retiring = { state: "retiring" as const, untilMs: nowMs + retainMs };
-  return { ...keystore, keys: keystore.keys.map((key) => (key.state === "active" && which(key) ? { ...key, ...retiring } : key)) };
+  return { ...keystore, keys: keystore.keys.map((key) => (key.state !== "retiring" && which(key) ? { ...key, ...retiring } : key)) };
 }
 
 /**
@@ -252,11 +253,13 @@ function checkSuccession(path: string, before: Keystore, after: Keystore): void 
     throw new PipelineError("CONFIG_INVALID", `${path} ${why}; it is not replaced`, { path });
   };
   if (before.plant !== after.plant) refuse(`belongs to plant ${before.plant}`);
-  const gone = new Set(after.destroyed.map(nameOf));
-  const known = new Set([...gone, ...after.keys.map(nameOf)]);
-  const lost = before.keys.find((key) => !known.has(nameOf(key)));
+  // The key's id too: two who added an epoch to one keystore gave theirs the same number.
+  const idOf = (key: Named & { readonly keyId: string }) => `${nameOf(key)} ${key.keyId}`;
+  const gone = new Set(after.destroyed.map(idOf));
+  const known = new Set([...gone, ...after.keys.map(idOf)]);
+  const lost = before.keys.find((key) => !known.has(idOf(key)));
   if (lost !== undefined) refuse(`has a key of epoch ${lost.keyEpoch} that the new keystore lacks`);
-  const revived = before.destroyed.find((key) => !gone.has(nameOf(key)));
+  const revived = before.destroyed.find((key) => !gone.has(idOf(key)));
   if (revived !== undefined) refuse(`records that a key of epoch ${revived.keyEpoch} was destroyed, and the new keystore does not`);
 }
 

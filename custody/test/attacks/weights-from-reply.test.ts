@@ -4,7 +4,7 @@ import { plan } from "@smile/he/planner";
 import { residueAt } from "@smile/he/residues";
 import { decodeReply, replyLength } from "@smile/he/wire";
 import { describe, expect, it } from "vitest";
-import { openLoop } from "./encrypted-loop.ts";
+import { openLoop } from "../encrypted-loop.ts";
 import { quotientAttack } from "./quotient-attack.ts";
 
 const F = 16;

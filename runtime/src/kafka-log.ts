@@ -82,7 +82,11 @@ const { AssignerProtocol, ConfigResourceTypes, logLevel } = kafkajs;
 
 quietIdleQueues();
 
-/** Opens a log on Apache Kafka. @throws PipelineError LOG_UNAVAILABLE when no broker answers, BROKER_REFUSED when they refuse us */
+/**
+ * Opens a log on Apache Kafka.
+ * @throws PipelineError LOG_UNAVAILABLE when no broker answers, BROKER_REFUSED when they refuse us, CERTIFICATE_INVALID when one side
+ *   does not believe the other's certificate
+ */
 export async function openKafkaLog(options: KafkaLogOptions): Promise<Log> {
   const log = new KafkaLog(options);
   try {
@@ -862,7 +866,7 @@ function clientOf({ brokers, clientId, ssl, sasl, logger }: KafkaLogOptions): Ka
     brokers: [...brokers],
     clientId,
     ...(ssl === undefined ? {} : { ssl }),
-    ...(sasl === undefined ? {} : { sasl }),
+    ...(sasl === undefined ? {} : { sasl: { ...sasl } }), // it writes into it
     connectionTimeout: 3000,
     requestTimeout: requestTimeoutMs,
     retry,
@@ -945,9 +949,13 @@ function unknownTopic(topic: string, partition?: number): PipelineError {
 }
 
 /** What kafkajs' errors have in common, as far as anything here depends on it. */
-type KafkaError = Error & { type?: string; cause?: unknown; originalError?: unknown; errors?: readonly unknown[] };
+type KafkaError = Error & { type?: string; code?: unknown; cause?: unknown; originalError?: unknown; errors?: readonly unknown[] };
 
 const refusals = new Set(["SASL_AUTHENTICATION_FAILED", "UNSUPPORTED_SASL_MECHANISM", "ILLEGAL_SASL_STATE"]);
+
+/** Codes of node:tls for a certificate that is not believed, ours or theirs. */
+const distrust =
+  /^(CERT_|UNABLE_TO_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|ERR_TLS_CERT_|ERR_SSL_.*ALERT_(BAD|UNKNOWN|NO)_C|ERR_SSL_.*CERTIFICATE_REQUIRED)/;
 
 /** The port's error for one of kafkajs, by the first error underneath that says anything. */
 function named(error: unknown, what: string): PipelineError {
@@ -964,6 +972,10 @@ function named(error: unknown, what: string): PipelineError {
   const refused = says((type) => type.endsWith("_AUTHORIZATION_FAILED") || refusals.has(type));
   if (refused || chain.some(({ name }) => name === "KafkaJSSASLAuthenticationError")) {
     return new PipelineError("BROKER_REFUSED", `Kafka refuses us: ${what}`, facts, error);
+  }
+  const untrusted = chain.find(({ code }) => typeof code === "string" && distrust.test(code));
+  if (untrusted !== undefined) {
+    return new PipelineError("CERTIFICATE_INVALID", `Kafka's certificate or ours is refused: ${what}: ${untrusted.message}`, facts, error);
   }
   const { message = String(error) } = chain.at(-1) ?? {};
   return new PipelineError("LOG_UNAVAILABLE", `Kafka does not answer as it should: ${what}: ${message}`, facts, error);

@@ -22,6 +22,16 @@ export type LocalKafkaOptions = {
   readonly dataFolder?: string;
   /** Largest heap of the JVM in MiB; default 768. */
   readonly heapMiB?: number;
+  /** Takes clients only with TLS and SCRAM-SHA-512. */
+  readonly secure?: SecureListener;
+};
+
+export type SecureListener = {
+  /** PEM of the broker's certificate and of its secret key (PKCS #8, without a passphrase); written into the data folder, mode 0600. */
+  readonly certificate: string;
+  readonly key: string;
+  /** Passwords by name, set when the data folder is formatted. They are seen in the process list then: for tests. */
+  readonly users: Readonly<Record<string, string>>;
 };
 
 type Layout = Required<Pick<LocalKafkaOptions, "dataFolder" | "heapMiB">> & {
@@ -29,6 +39,7 @@ type Layout = Required<Pick<LocalKafkaOptions, "dataFolder" | "heapMiB">> & {
   readonly port: number;
   readonly controllerPort: number;
   readonly temporary: boolean;
+  readonly secure?: { readonly keyStore: string; readonly insidePort: number };
 };
 
 const execute = promisify(execFile);
@@ -159,12 +170,17 @@ export async function startLocalKafka(options: LocalKafkaOptions): Promise<Local
   const jars = await fetchKafkaJars(options.home);
   const temporary = options.dataFolder === undefined;
   const dataFolder = options.dataFolder === undefined ? await mkdtemp(join(tmpdir(), "smile-kafka-")) : resolve(options.dataFolder);
-  const [controllerPort, freePort] = await freePorts();
-  const layout = { jars, dataFolder, temporary, heapMiB: options.heapMiB ?? 768, port: options.port ?? freePort, controllerPort };
+  const [controllerPort, freePort, insidePort] = await freePorts();
+  const { secure } = options;
+  const layout: Layout = {
+    ...{ jars, dataFolder, temporary, controllerPort, heapMiB: options.heapMiB ?? 768, port: options.port ?? freePort },
+    ...(secure === undefined ? {} : { secure: { keyStore: join(dataFolder, "key-store.pem"), insidePort } }),
+  };
   try {
     await mkdir(join(dataFolder, "topics"), { recursive: true });
+    if (layout.secure !== undefined) await writeFile(layout.secure.keyStore, `${secure!.key}${secure!.certificate}`, { mode: 0o600 });
     await writeFile(propertiesFile(dataFolder), serverProperties({ ...layout, dataFolder: join(dataFolder, "topics") }));
-    await format(layout);
+    await format(layout, secure?.users ?? {});
     const kafka = new LocalKafka(layout);
     await kafka.start();
     return kafka;
@@ -176,25 +192,27 @@ export async function startLocalKafka(options: LocalKafkaOptions): Promise<Local
 
 const propertiesFile = (dataFolder: string) => join(dataFolder, "server.properties");
 
-async function format({ jars, dataFolder, port }: Layout): Promise<void> {
+async function format({ jars, dataFolder, port }: Layout, users: SecureListener["users"]): Promise<void> {
   if (existsSync(join(dataFolder, "topics", "meta.properties"))) return;
   // A Kafka uuid: 16 bytes in URL-safe base64 without padding. The fixed first byte keeps it from beginning with "-", an option's mark.
   const clusterId = Buffer.concat([Buffer.of(1), randomBytes(15)]).toString("base64url");
   const tool = ["kafka.tools.StorageTool", "format", "--cluster-id", clusterId, "--config", propertiesFile(dataFolder)];
+  const scram = Object.entries(users).flatMap(([name, password]) => ["--add-scram", `SCRAM-SHA-512=[name=${name},password=${password}]`]);
   try {
-    await execute("java", ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", join(jars, "*"), ...tool]);
+    await execute("java", ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", join(jars, "*"), ...tool, ...scram]);
   } catch (error) {
     const said = (error as { stderr?: string }).stderr ?? "";
-    throw new PipelineError("LOG_UNAVAILABLE", `Kafka could not format ${dataFolder}: ${said}`, { port, dataFolder }, error);
+    // Without the error itself, which quotes the command and the passwords in it.
+    throw new PipelineError("LOG_UNAVAILABLE", `Kafka could not format ${dataFolder}: ${said}`, { port, dataFolder });
   }
 }
 
-/** Two ports that were free a moment ago. Held at the same time, so that they differ. */
-async function freePorts(): Promise<[number, number]> {
-  const servers = [await listen(0), await listen(0)] as const;
+/** Three ports that were free a moment ago. Held at the same time, so that they differ. */
+async function freePorts(): Promise<[number, number, number]> {
+  const servers = [await listen(0), await listen(0), await listen(0)] as const;
   const ports = servers.map((server) => (server.address() as { port: number }).port);
   for (const server of servers) await release(server);
-  return ports as [number, number];
+  return ports as [number, number, number];
 }
 
 async function claim(port: number): Promise<void> {

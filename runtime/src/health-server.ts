@@ -1,9 +1,12 @@
 import { once } from "node:events";
-import { createServer, type ServerResponse } from "node:http";
+import { createServer, type RequestListener, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { Logger } from "./logging.ts";
 import type { Metrics } from "./metrics.ts";
+import { requireTlsBeyondLoopback } from "./tls-config.ts";
+import type { TlsSource } from "./tls-files.ts";
 
 /** What a service needs to do its work, in words, and whether it has it: `{ "connected to the broker": false }`. */
 export type Conditions = Readonly<Record<string, boolean>>;
@@ -13,6 +16,10 @@ export type HealthServerOptions = {
   readonly host?: string;
   /** 0 takes a free one. */
   readonly port: number;
+  /** HTTPS for those who show a certificate of its `authority`, which it must have. */
+  readonly tls?: TlsSource | undefined;
+  /** `WITHOUT_TLS`, to listen beyond this machine without `tls` all the same. */
+  readonly withoutTls?: string | undefined;
   readonly logger: Logger;
   readonly service: string;
   /** Whether the work goes on; false once it has failed. */
@@ -24,7 +31,7 @@ export type HealthServerOptions = {
 
 export interface HealthServer extends AsyncDisposable {
   readonly port: number;
-  /** `http://host:port` */
+  /** `http://host:port`, or `https://host:port` */
   readonly url: string;
 }
 
@@ -32,15 +39,18 @@ const maxConnections = 32;
 const maxHeaderBytes = 8 * 1024;
 const requestWithinMs = 5000;
 const answerWithinMs = 2000;
+const handshakeWithinMs = 5000;
 
 /**
  * Answers `GET /healthz` (200, or 503 once the work has failed: start me again), `GET /readyz` (200, or 503 naming what is missing:
  * send me no work yet) and `GET /metrics` (Prometheus text). No secrets, but plant and gateway names and figures: keep it within the
  * operator's own network. Connections, headers and waiting times are bounded.
- * @throws {PipelineError} CONFIG_INVALID when it cannot listen there
+ * @throws {PipelineError} CONFIG_INVALID when it cannot listen there, or does not know whose certificates to ask for; TLS_REQUIRED beyond
+ *   this machine without TLS
  */
 export async function startHealthServer(options: HealthServerOptions): Promise<HealthServer> {
-  const { host = "127.0.0.1", service, logger, metrics } = options;
+  const { host = "127.0.0.1", service, logger, metrics, tls } = options;
+  requireTlsBeyondLoopback(host, tls !== undefined, options.withoutTls, "health.host");
   const pages: Readonly<Record<string, (response: ServerResponse) => Promise<void>>> = {
     "/healthz": async (response) => {
       const alive = options.isAlive();
@@ -56,33 +66,40 @@ export async function startHealthServer(options: HealthServerOptions): Promise<H
     },
   };
 
-  const server = createServer(
-    {
-      maxHeaderSize: maxHeaderBytes,
-      headersTimeout: requestWithinMs,
-      requestTimeout: requestWithinMs,
-      keepAliveTimeout: requestWithinMs,
-      connectionsCheckingInterval: 1000,
-    },
-    (request, response) => {
-      const { method, url = "", headers } = request;
-      // Nobody needs to send anything here: a body is not read but cut off.
-      if (headers["content-length"] !== undefined || headers["transfer-encoding"] !== undefined) response.setHeader("connection", "close");
-      const path = url.split("?", 1)[0]!;
-      const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
-      if (method !== "GET") {
-        response.setHeader("allow", "GET");
-        sendJson(response, 405, { error: "only GET" });
-      } else if (page === undefined) sendJson(response, 404, { error: "no such page", pages: Object.keys(pages) });
-      else {
-        page(response).catch((error: unknown) => {
-          logger.warn({ err: error, path }, "a health page failed");
-          if (!response.headersSent) sendJson(response, 500, { error: "failed" });
-          else response.destroy();
-        });
-      }
-    },
-  );
+  const bounds = {
+    maxHeaderSize: maxHeaderBytes,
+    headersTimeout: requestWithinMs,
+    requestTimeout: requestWithinMs,
+    keepAliveTimeout: requestWithinMs,
+    connectionsCheckingInterval: 1000,
+  };
+  const answer: RequestListener = (request, response) => {
+    const { method, url = "", headers } = request;
+    // Nobody needs to send anything here: a body is not read but cut off.
+    if (headers["content-length"] !== undefined || headers["transfer-encoding"] !== undefined) response.setHeader("connection", "close");
+    const path = url.split("?", 1)[0]!;
+    const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
+    if (method !== "GET") {
+      response.setHeader("allow", "GET");
+      sendJson(response, 405, { error: "only GET" });
+    } else if (page === undefined) sendJson(response, 404, { error: "no such page", pages: Object.keys(pages) });
+    else {
+      page(response).catch((error: unknown) => {
+        logger.warn({ err: error, path }, "a health page failed");
+        if (!response.headersSent) sendJson(response, 500, { error: "failed" });
+        else response.destroy();
+      });
+    }
+  };
+  const listen = () => {
+    if (tls === undefined) return createServer(bounds, answer);
+    const asked = { requestCert: true, rejectUnauthorized: true, handshakeTimeout: handshakeWithinMs };
+    const secure = createTlsServer({ ...bounds, ...secureContext(tls), ...asked }, answer);
+    tls.onChange(() => secure.listening && secure.setSecureContext(secureContext(tls)));
+    secure.on("tlsClientError", (error, { remoteAddress }) => logger.debug({ err: error, remoteAddress }, "no TLS connection for health"));
+    return secure;
+  };
+  const server = listen();
   server.maxConnections = maxConnections;
   try {
     server.listen(options.port, host);
@@ -93,7 +110,7 @@ export async function startHealthServer(options: HealthServerOptions): Promise<H
   }
   server.on("error", (error) => logger.error({ err: error }, "the health server's listener failed"));
   const { port } = server.address() as AddressInfo;
-  const url = `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const url = `${tls ? "https" : "http"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
   logger.info({ url }, "health and metrics are served");
 
   return {
@@ -107,6 +124,12 @@ export async function startHealthServer(options: HealthServerOptions): Promise<H
       await closed;
     },
   };
+}
+
+function secureContext({ current: { certificate, key, authority } }: TlsSource) {
+  // Without one, everybody whom the system's own authorities know would be let in.
+  if (authority === undefined) throw new PipelineError("CONFIG_INVALID", "health.tls.authority: must say whose certificates to ask for");
+  return { cert: certificate, key, ca: authority, minVersion: "TLSv1.2" as const };
 }
 
 async function readConditions(read: HealthServerOptions["conditions"]): Promise<Conditions> {

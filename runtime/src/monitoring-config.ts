@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { z } from "zod";
+import { tlsShape } from "./tls-config.ts";
 
 /** What HTTP can carry in a header, without blanks. */
 const tokenText = /^[\x21-\x7e]+$/;
@@ -9,6 +10,7 @@ const tokenText = /^[\x21-\x7e]+$/;
 const HealthSettings = z.strictObject({
   host: z.string().min(1).default("127.0.0.1"),
   port: z.number().int().min(0).max(65_535),
+  ...tlsShape,
 });
 
 const TimeSeriesSettings = z
@@ -25,6 +27,8 @@ const TimeSeriesSettings = z
     tokenFile: z.string().min(1).optional(),
     /** Who writes, as tag `instance`; two services of one kind need different ones. Without it, the host's name. */
     instance: z.string().min(1).optional(),
+    /** For a token that goes beyond this machine by `http:` all the same. */
+    withoutTls: tlsShape.withoutTls,
     flushMs: z.number().int().min(10).max(60_000).default(1000),
     spoolBytes: z
       .number()
@@ -44,18 +48,24 @@ export const monitoringShape = { health: HealthSettings.optional(), timeSeries: 
 export const monitoringEnvNames = {
   "health.host": "SMILE_HEALTH_HOST",
   "health.port": "SMILE_HEALTH_PORT",
+  "health.tls.certificate": "SMILE_HEALTH_TLS_CERTIFICATE",
+  "health.tls.key": "SMILE_HEALTH_TLS_KEY",
+  "health.tls.authority": "SMILE_HEALTH_TLS_AUTHORITY",
+  "health.withoutTls": "SMILE_HEALTH_WITHOUT_TLS",
   "timeSeries.url": "SMILE_TIME_SERIES_URL",
   "timeSeries.org": "SMILE_TIME_SERIES_ORG",
   "timeSeries.bucket": "SMILE_TIME_SERIES_BUCKET",
   "timeSeries.token": "SMILE_TIME_SERIES_TOKEN",
   "timeSeries.tokenFile": "SMILE_TIME_SERIES_TOKEN_FILE",
   "timeSeries.instance": "SMILE_TIME_SERIES_INSTANCE",
+  "timeSeries.withoutTls": "SMILE_TIME_SERIES_WITHOUT_TLS",
 } as const;
 
 /** Lines on these sections for a command's help. */
-export const monitoringHelp = `                 health {host 127.0.0.1, port}: serves /healthz, /readyz and /metrics; off without it;
+export const monitoringHelp = `                 health {host 127.0.0.1, port, tls {certificate, key, authority}, withoutTls}: serves /healthz, /readyz
+                 and /metrics; off without it;
                  timeSeries {url, org, bucket, token or tokenFile, instance, flushMs 1000, spoolBytes 16777216,
-                 figuresMs 10000}: writes to InfluxDB 2 or VictoriaMetrics; off without it`;
+                 figuresMs 10000, withoutTls}: writes to InfluxDB 2 or VictoriaMetrics; off without it`;
 
 export type MonitoringSettings = {
   readonly health?: z.output<typeof HealthSettings> | undefined;

@@ -7,6 +7,8 @@ import { type DurationHistogram, type MetricDefinition, Metrics } from "./metric
 import { type MonitoringSettings, readToken } from "./monitoring-config.ts";
 import { processMetrics } from "./process-metrics.ts";
 import type { TimeSeries } from "./time-series.ts";
+import { requireTlsUrl } from "./tls-config.ts";
+import { watchTlsFiles } from "./tls-files.ts";
 
 /** What a running service shows of itself. */
 export type Watched = {
@@ -31,7 +33,8 @@ export interface Monitoring extends AsyncDisposable {
  * it tells that the service is starting or stopping, and its last figures are the final ones.
  * @param options.tags of the service's figures in the time series, such as its plant
  * @param options.stopping aborted when the service was asked to stop: from then on it is not ready
- * @throws {PipelineError} CONFIG_INVALID, FILE_MISSING, FILE_DAMAGED
+ * @throws {PipelineError} CONFIG_INVALID, FILE_MISSING, FILE_DAMAGED, CERTIFICATE_INVALID; TLS_REQUIRED for health beyond this machine
+ *   without TLS, and for a token that would go there by `http:`
  */
 export async function openMonitoring(options: {
   readonly service: string;
@@ -52,9 +55,11 @@ export async function openMonitoring(options: {
   await using opened = new AsyncDisposableStack();
   let health: HealthServer | undefined;
   if (settings.health) {
+    const { tls, ...listen } = settings.health;
     health = opened.use(
       await startHealthServer({
-        ...settings.health,
+        ...listen,
+        tls: tls && opened.use(watchTlsFiles({ settings: tls, folder, logger, what: "health.tls" })),
         service,
         logger,
         metrics,
@@ -70,8 +75,10 @@ export async function openMonitoring(options: {
   }
   let timeSeries: InfluxSink | undefined;
   if (settings.timeSeries) {
-    const { instance = hostname(), figuresMs, ...database } = settings.timeSeries;
-    timeSeries = opened.use(openInfluxSink({ ...database, token: readToken(settings.timeSeries, folder), logger }));
+    const { instance = hostname(), figuresMs, withoutTls, ...database } = settings.timeSeries;
+    const token = readToken(settings.timeSeries, folder);
+    if (token !== undefined) requireTlsUrl(database.url, withoutTls, "timeSeries.url");
+    timeSeries = opened.use(openInfluxSink({ ...database, token, logger }));
     metrics.add(timeSeriesMetrics(timeSeries));
     const tags = { ...options.tags, service, instance };
     opened.use(writeFigures({ metrics, timeSeries, prefix: `smile_${service.replaceAll("-", "_")}`, tags, everyMs: figuresMs, logger }));

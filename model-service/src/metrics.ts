@@ -9,7 +9,9 @@ export function scoringHistogram(): DurationHistogram {
 }
 
 /** The model service's figures for Prometheus. Each is read from what it counts anyway. */
-export function modelServiceMetrics(service: Pick<ModelService, "counters" | "lag">): readonly MetricDefinition[] {
+export function modelServiceMetrics(
+  service: Pick<ModelService, "counters" | "lag" | "deadLettersSuppressed">,
+): readonly MetricDefinition[] {
   const { counters } = service;
   const total = (name: string, help: string, read: () => number): MetricDefinition => {
     return { kind: "counter", name: `smile_model_service_${name}_total`, help, read };
@@ -18,10 +20,11 @@ export function modelServiceMetrics(service: Pick<ModelService, "counters" | "la
     total("batches", "Batches scored by every head of their feature set", () => counters.batches),
     total("scores", "Score envelopes: one per batch and head", () => counters.scores),
     total("scores_bytes", "Bytes of score envelopes", () => counters.bytes),
+    total("dead_letters_suppressed", "Refused batches that were not kept: too many of one plant in an hour", service.deadLettersSuppressed),
     {
       kind: "counter",
       name: "smile_model_service_batches_refused_total",
-      help: "Batches that went to the dead-letter topic, by error code",
+      help: "Batches that were refused, by error code; they go to the dead-letter topic within their plant's budget",
       labels: ["code"],
       read: () => samplesBy("code", counters.refused),
     },

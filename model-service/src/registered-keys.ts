@@ -1,29 +1,41 @@
-import { hash } from "node:crypto";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { SanitisingKey } from "@smile/he/scoring-pool";
-import type { PublicKey } from "@smile/schemas/documents";
+import type { PlantRegistry } from "@smile/runtime/plant-registry";
 import type { CiphertextKind } from "@smile/schemas/envelopes";
 
-/** The plants' public keys: what replies are sanitised with. Pinned: a key is known by the hash of its bytes, plant and parameters. */
+/** Copies of keys that are kept ready: 32 or 64 KB each. */
+const READY = 256;
+
+/** The plants' public keys, which replies are sanitised with, out of their registers: known by plant, parameters and hash. */
 export class RegisteredKeys {
-  readonly #keys = new Map<string, SanitisingKey>();
+  readonly #plants: PlantRegistry;
+  /** By the hash of a key's bytes, the one unused for longest first. */
+  readonly #ready = new Map<string, SanitisingKey>();
 
-  /** @throws {PipelineError} KEY_MISMATCH when a document's keyId is not the hash of its key */
-  constructor(documents: readonly PublicKey[]) {
-    for (const { plant, paramsId, keyId, publicKey } of documents) {
-      const bytes = Buffer.from(publicKey, "base64");
-      if (hash("sha256", bytes) !== keyId) throw new PipelineError("KEY_MISMATCH", `the key ${keyId} has another hash`, { plant });
-      // Shared memory: every job names the key, none copies its 32 KB.
-      const shared = new Uint8Array(new SharedArrayBuffer(bytes.length));
-      shared.set(bytes);
-      this.#keys.set(`${plant} ${paramsId} ${keyId}`, { keyId, publicKey: shared });
-    }
+  constructor(plants: PlantRegistry) {
+    this.#plants = plants;
   }
 
-  /** @throws {PipelineError} KEY_UNKNOWN */
+  /**
+   * The key of a batch, also a retired one: what was taken under it is still scored. A plant rotates its keys while batches are on
+   * their way, so a key that is not known may stand in a register that was not read yet.
+   * @throws {PipelineError} KEY_UNKNOWN, also for a key that was revoked or destroyed
+   */
   find({ plant, paramsId, keyId }: CiphertextKind): SanitisingKey {
-    const key = this.#keys.get(`${plant} ${paramsId} ${keyId}`);
+    const key = this.#plants.find(plant)?.keyEver(paramsId, keyId) ?? this.#plants.refresh(plant)?.keyEver(paramsId, keyId);
     if (key === undefined) throw new PipelineError("KEY_UNKNOWN", `no public key ${keyId} is registered for the plant`, { plant });
-    return key;
+    const ready = this.#ready.get(keyId) ?? { keyId, publicKey: shared(key.publicKey) };
+    this.#ready.delete(keyId);
+    this.#ready.set(keyId, ready);
+    if (this.#ready.size > READY) this.#ready.delete(this.#ready.keys().next().value!);
+    return ready;
   }
+}
+
+/** In shared memory: every job names the key, none copies its bytes. */
+function shared(base64: string): Uint8Array {
+  const bytes = Buffer.from(base64, "base64");
+  const copy = new Uint8Array(new SharedArrayBuffer(bytes.length));
+  copy.set(bytes);
+  return copy;
 }

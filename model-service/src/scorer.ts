@@ -1,11 +1,17 @@
-import { isPipelineError } from "@smile/errors/pipeline-error";
+import type { KeyObject } from "node:crypto";
+import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
 import { decodeLanes } from "@smile/he/lanes";
 import type { ScoringPool } from "@smile/he/scoring-pool";
+import type { DeadLetterBudget } from "@smile/runtime/dead-letter-budget";
 import type { GroupMember, Log, LogRecord, OutRecord, ReadLimits } from "@smile/runtime/log";
 import type { Logger } from "@smile/runtime/logging";
+import type { PlantRegistry } from "@smile/runtime/plant-registry";
 import { encodeDeadLetter } from "@smile/schemas/dead-letter";
 import { type Batch, batchCodec, scoreCodec } from "@smile/schemas/envelopes";
+import { negotiate } from "@smile/schemas/service-document";
+import { signScore } from "@smile/schemas/signing";
 import { LOG_TOPICS } from "@smile/schemas/topics";
+import { checkBatch } from "./check-batch.ts";
 import type { RegisteredKeys } from "./registered-keys.ts";
 import type { ServedHeads } from "./served-heads.ts";
 
@@ -14,7 +20,11 @@ export type ScorerCounters = { batches: number; scores: number; bytes: number; r
 
 export type ScorerParts = {
   readonly heads: ServedHeads;
+  readonly plants: PlantRegistry;
   readonly keys: RegisteredKeys;
+  /** An Ed25519 secret key: what the service document's score signers tell plants to expect. */
+  readonly signingKey: KeyObject;
+  readonly deadLetters: DeadLetterBudget;
   readonly pool: ScoringPool;
   readonly logger: Logger;
   readonly counters: ScorerCounters;
@@ -33,14 +43,14 @@ export async function scoreBatchesOf(log: Log, member: GroupMember, parts: Score
   while (!signal.aborted) {
     const records = await member.poll(READ, signal);
     if (records.length === 0) continue;
-    const outputs = await Promise.all(records.map((record) => outputOf(record, parts)));
-    await log.append(outputs.flat());
+    const outputs = (await Promise.all(records.map((record) => outputOf(record, parts)))).flat();
+    if (outputs.length > 0) await log.append(outputs);
     await member.settle(records);
   }
 }
 
 async function outputOf(record: LogRecord, parts: ScorerParts): Promise<OutRecord[]> {
-  const { counters, logger } = parts;
+  const { counters } = parts;
   try {
     const scores = await scoresOf(batchCodec.decode(record.value), parts);
     counters.batches += 1;
@@ -51,36 +61,36 @@ async function outputOf(record: LogRecord, parts: ScorerParts): Promise<OutRecor
     // A retriable error is about this service, not about the batch: it ends the service, and the batch is read again.
     if (!isPipelineError(error) || error.retriable) throw error;
     counters.refused[error.code] = (counters.refused[error.code] ?? 0) + 1;
-    logger.error({ partition: record.partition, offset: record.offset, code: error.code, facts: error.facts }, "refused a batch");
-    const letter = encodeDeadLetter(error, { plant: record.key, gateway: "" }, record.value, Date.now());
-    return [{ topic: LOG_TOPICS.deadLetters, key: record.key, value: letter }];
+    return deadLetter(record, error, parts);
   }
 }
 
-/** One score envelope per head that is bound to the batch's feature set. */
-async function scoresOf(batch: Batch, { heads, keys, pool, onScored }: ScorerParts): Promise<OutRecord[]> {
+/** Within the plant's budget, so that what is refused fills neither the log's disk nor that of the log lines. */
+function deadLetter({ key, value, partition, offset }: LogRecord, error: PipelineError, parts: ScorerParts): OutRecord[] {
+  const nowMs = Date.now();
+  if (!parts.deadLetters.allows(parts.plants.find(key)?.plant ?? "", nowMs)) return [];
+  parts.logger.error({ partition, offset, code: error.code, facts: error.facts }, "refused a batch");
+  const letter = encodeDeadLetter(error, { plant: key, gateway: "" }, value, nowMs);
+  return [{ topic: LOG_TOPICS.deadLetters, key, value: letter }];
+}
+
+/** One signed score envelope per head that is bound to the batch's feature set. */
+async function scoresOf(batch: Batch, { plants, heads, keys, signingKey, pool, onScored }: ScorerParts): Promise<OutRecord[]> {
   const { plant, scheme, keyMode, paramsId, keyId, featureSetId, parts, ciphertext } = batch;
+  const registered = plants.find(plant);
+  if (registered === undefined) throw new PipelineError("PLANT_UNKNOWN", `the plant ${plant} is not registered`, { plant });
+  const version = negotiate("score", scoreCodec.versions, registered.register.reads.score);
   const served = heads.find(batch);
   const key = keys.find(batch);
+  checkBatch(batch, served.params);
   const lanes = parts.flatMap((part) => decodeLanes(part.lanes, served.lanes)).sort((a, b) => a - b);
   return Promise.all(
     served.heads.map(async (head) => {
       const beganMs = performance.now();
       const replies = await pool.score({ head, key, ciphertext, lanes });
       onScored?.((performance.now() - beganMs) / 1000);
-      const value = scoreCodec.encode({
-        plant,
-        scheme,
-        keyMode,
-        paramsId,
-        keyId,
-        featureSetId,
-        headId: head.headId,
-        parts,
-        replies,
-        signature: new Uint8Array(0),
-      });
-      return { topic: LOG_TOPICS.scores, key: plant, value };
+      const score = { plant, scheme, keyMode, paramsId, keyId, featureSetId, headId: head.headId, parts, replies };
+      return { topic: LOG_TOPICS.scores, key: plant, value: scoreCodec.encode(signScore(score, signingKey), version) };
     }),
   );
 }

@@ -1,6 +1,6 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { featureCount } from "@smile/features/feature-count";
-import { paramsId } from "@smile/he/params";
+import { type Params, paramsId } from "@smile/he/params";
 import { assess, type ModelPrivacy } from "@smile/he/planner";
 import type { ScoringHead } from "@smile/he/scoring";
 import { type Deployment, documentId, type Head } from "@smile/schemas/documents";
@@ -11,7 +11,7 @@ import { paramsFromDocument } from "@smile/schemas/params-document";
 export type ServedDeployment = { readonly deployment: Deployment; readonly heads: readonly Head[]; readonly modelPrivacy: ModelPrivacy };
 
 /** A feature set under its parameters, and the heads that score it. */
-export type Served = { readonly lanes: number; readonly heads: readonly ScoringHead[] };
+export type Served = { readonly params: Params; readonly lanes: number; readonly heads: readonly ScoringHead[] };
 
 /** The heads that a service scores with, found by what a batch names. */
 export class ServedHeads {
@@ -49,6 +49,7 @@ export class ServedHeads {
       );
       this.#params.add(paramsId(params));
       this.#served.set(key(paramsId(params), featureSetId, deployment.keyMode), {
+        params,
         lanes,
         heads: bound.map(({ weights, bias }, i) => ({
           headId: deployment.cards[i]!.headId,

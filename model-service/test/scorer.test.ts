@@ -10,12 +10,16 @@ import { expect, it } from "vitest";
 import { collect } from "../../test/support/collect.ts";
 import { PLANT, type SmallDeployment, smallDeployment } from "../../test/support/small-deployment.ts";
 import { watchedLog } from "../../test/support/watched-log.ts";
-import { SCORING_GROUP, startModelService } from "../src/service.ts";
+import { type ModelServiceOptions, SCORING_GROUP, startModelService } from "../src/service.ts";
 
 const logger = silentLogger();
 
-const start = (log: Log, small: SmallDeployment, threads = 2) =>
-  startModelService({ log, logger, deployments: [small.served], keys: [small.publicKey], partitions: 1, pool: { threads } });
+const start = (log: Log, small: SmallDeployment, threads = 2, more: Partial<ModelServiceOptions> = {}) =>
+  startModelService({
+    ...{ log, logger, deployments: [small.served], plants: small.registry, signingKey: small.scoreSigner },
+    ...{ partitions: 1, pool: { threads } },
+    ...more,
+  });
 
 /** The windows of one batch: two gateways, as many lanes as asked for; different in every batch. */
 function batchOf(small: SmallDeployment, sequence: number, windows = 2): Buffer {
@@ -88,11 +92,13 @@ it("puts what it cannot score among the dead letters with its code, and scores t
   const { ciphertext } = batchCodec.decode(good[0]!);
   const hostile: [code: string, value: Uint8Array][] = [
     ["KEY_UNKNOWN", spoiled(good[0]!, { keyId: "d".repeat(64) })],
-    ["KEY_UNKNOWN", spoiled(good[0]!, { plant: "another" })],
+    ["PLANT_UNKNOWN", spoiled(good[0]!, { plant: "another" })],
     ["PARAMS_UNKNOWN", spoiled(good[0]!, { paramsId: "a".repeat(64) })],
     ["FEATURE_SET_UNKNOWN", spoiled(good[0]!, { featureSetId: "b".repeat(64) })],
     ["FEATURE_SET_UNKNOWN", spoiled(good[0]!, { keyMode: "symmetric" })],
+    ["PARAMS_UNKNOWN", spoiled(good[0]!, { scheme: "bgv" })],
     ["FRAME_WRONG_LENGTH", spoiled(good[0]!, { ciphertext: ciphertext.subarray(1) })],
+    ["FRAME_WRONG_HASH", spoiled(good[0]!, { ciphertextHash: "c".repeat(64) })],
     ["FRAME_MALFORMED", Buffer.from("no batch")],
   ];
   await append(log, [good[0]!, ...hostile.map(([, value]) => value), good[1]!, good[2]!]);

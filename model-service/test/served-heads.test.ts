@@ -4,7 +4,6 @@ import { documentId, type Head } from "@smile/schemas/documents";
 import type { CiphertextKind } from "@smile/schemas/envelopes";
 import { describe, expect, it } from "vitest";
 import { PLANT, smallDeployment } from "../../test/support/small-deployment.ts";
-import { RegisteredKeys } from "../src/registered-keys.ts";
 import { ServedHeads } from "../src/served-heads.ts";
 
 using small = await smallDeployment({ headCount: 2 });
@@ -64,20 +63,5 @@ describe("served heads", () => {
     expect(codeOf(() => served.find({ ...kind, paramsId: "a".repeat(64) }))).toBe("PARAMS_UNKNOWN");
     expect(codeOf(() => served.find({ ...kind, featureSetId: "a".repeat(64) }))).toBe("FEATURE_SET_UNKNOWN");
     expect(codeOf(() => served.find({ ...kind, keyMode: "symmetric" }))).toBe("FEATURE_SET_UNKNOWN");
-  });
-});
-
-describe("registered keys", () => {
-  it("are known by plant, parameters and the hash of their bytes", () => {
-    const keys = new RegisteredKeys([small.publicKey]);
-    expect(Buffer.from(keys.find(kind).publicKey)).toEqual(Buffer.from(small.keys.publicKey));
-    for (const other of [{ plant: "other" }, { paramsId: "a".repeat(64) }, { keyId: "a".repeat(64) }])
-      expect(codeOf(() => keys.find({ ...kind, ...other }))).toBe("KEY_UNKNOWN");
-  });
-
-  it("are refused when a document's keyId is not the hash of its key", () => {
-    const bytes = Buffer.from(small.publicKey.publicKey, "base64");
-    bytes[0]! ^= 1;
-    expect(codeOf(() => new RegisteredKeys([{ ...small.publicKey, publicKey: bytes.toString("base64") }]))).toBe("KEY_MISMATCH");
   });
 });

@@ -1,0 +1,24 @@
+import { hash } from "node:crypto";
+import { PipelineError } from "@smile/errors/pipeline-error";
+import type { Params } from "@smile/he/params";
+import { frameLength } from "@smile/he/wire";
+import type { Batch } from "@smile/schemas/envelopes";
+
+/**
+ * What costs little to check before a worker is asked. The worker checks every residue, and builds what SEAL loads itself, under a
+ * header of its own: no byte of a batch is taken for SEAL's format.
+ * @throws {PipelineError} PARAMS_UNKNOWN when the scheme is not the parameters' own, FRAME_WRONG_LENGTH, FRAME_WRONG_HASH
+ */
+export function checkBatch({ scheme, keyMode, ciphertext, ciphertextHash }: Batch, params: Params): void {
+  if (scheme !== params.scheme) {
+    throw new PipelineError("PARAMS_UNKNOWN", `scheme is ${scheme}, and these parameters are of ${params.scheme}`);
+  }
+  const expected = frameLength(params, keyMode);
+  if (ciphertext.length !== expected) {
+    const facts = { length: ciphertext.length, expected };
+    throw new PipelineError("FRAME_WRONG_LENGTH", `ciphertext has ${ciphertext.length} bytes, not ${expected}`, facts);
+  }
+  if (hash("sha256", ciphertext) !== ciphertextHash) {
+    throw new PipelineError("FRAME_WRONG_HASH", "ciphertextHash is not the SHA-256 of the batch's ciphertext");
+  }
+}

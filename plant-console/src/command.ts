@@ -4,20 +4,27 @@ import { monitoringHelp } from "@smile/runtime/monitoring-config";
 import type { ServiceCommand } from "@smile/runtime/service-command";
 import { loadConsoleConfig } from "./config.ts";
 import { startConfiguredConsole } from "./configured-console.ts";
+import { LinePrinter } from "./line-printer.ts";
 import { consoleMetrics } from "./metrics.ts";
 import { alertJson, alertLine, gapJson, gapLine } from "./print.ts";
 import { RiskObserver } from "./risk-observer.ts";
+
+const STANDARD_OUTPUT = 1;
 
 /** `smile plant-console` */
 export const plantConsoleCommand: ServiceCommand = {
   name: "plant-console",
   summary: "Receives the encrypted scores of one plant, decrypts them, stores risks and alerts, and prints a line per alert and per gap.",
   details: `                 plant; mqtt {url, clientId} or ${logHelp};
-                 paths of deployment, keystore and store; leases: path or array;
+                 tls {certificate, key, authority} for mqtts://, or withoutTls;
+                 paths of deployment, service, register, keystore, passphraseFile, store and audit;
+                 identity: SHA-256 of the plant's identity; leases: path or array;
                  batch {deliveries 64, waitMs 0}; resendMs 2000; retainRisks 1000000; logLevel info;
 ${monitoringHelp}
                  The environment wins: SMILE_PLANT, SMILE_MQTT_URL, SMILE_MQTT_CLIENT_ID, SMILE_DEPLOYMENT,
-                 SMILE_KEYSTORE, SMILE_LEASES, SMILE_STORE
+                 SMILE_SERVICE, SMILE_REGISTER, SMILE_IDENTITY, SMILE_KEYSTORE, SMILE_PASSPHRASE_FILE, SMILE_LEASES,
+                 SMILE_STORE, SMILE_AUDIT, SMILE_TLS_CERTIFICATE, SMILE_TLS_KEY, SMILE_TLS_AUTHORITY,
+                 SMILE_WITHOUT_TLS; SMILE_PASSPHRASE holds the keystore's passphrase where no file does
   --json         one JSON object per alert and per gap on standard output`,
   options: { json: { type: "boolean" } },
   async start({ configFile, folder, env, logger: loggerAt, signal, values }) {
@@ -29,25 +36,29 @@ ${monitoringHelp}
     const monitoring = opened.use(
       await openMonitoring({ service: "plant-console", settings: config, folder, logger, tags, stopping: signal }),
     );
+    const printer = opened.use(new LinePrinter(STANDARD_OUTPUT, logger));
     const observer = new RiskObserver(config.plant, monitoring.timeSeries);
     const console = opened.use(
       await startConfiguredConsole(config, {
         logger,
         env,
         onAlert: (event, deployment) => {
-          process.stdout.write(`${print(event, deployment.cards)}\n`);
+          printer.line(print(event, deployment.cards));
           observer.alert(event, deployment);
         },
         onRisk: (risk, deployment) => observer.risk(risk, deployment),
         onGap: (gap, deployment) => {
-          process.stdout.write(`${values.json ? gapJson(gap) : gapLine(gap)}\n`);
+          printer.line(values.json ? gapJson(gap) : gapLine(gap));
           observer.gap(gap, deployment);
         },
       }),
     );
     monitoring.watch({
       done: console.done,
-      conditions: () => ({ "connected to the broker": console.connected() }),
+      conditions: () => ({
+        "connected to the broker": console.connected(),
+        "has the key of the next score": console.awaitedKey() === undefined,
+      }),
       metrics: [...consoleMetrics({ console, store: console.store, lastStoredMs: () => observer.lastStoredMs }), observer.latency],
     });
     const owned = opened.move();

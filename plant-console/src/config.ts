@@ -5,6 +5,7 @@ import { readDocument } from "@smile/runtime/document-file";
 import { LogConfig, logEnvNames } from "@smile/runtime/log-config";
 import { LogLevel } from "@smile/runtime/logging";
 import { monitoringEnvNames, monitoringShape } from "@smile/runtime/monitoring-config";
+import { tlsShape } from "@smile/runtime/tls-config";
 import { type Lease, LeaseDocument } from "@smile/schemas/documents";
 import { NAME } from "@smile/schemas/topics";
 import { z } from "zod";
@@ -24,7 +25,19 @@ export const ConsoleConfigSchema = z.strictObject({
   log: LogConfig.optional(),
   /** Paths; relative ones count from the folder of the configuration file. */
   deployment: path,
+  /** Sealed by a passphrase: out of `passphraseFile`, else SMILE_PASSPHRASE. */
   keystore: path,
+  passphraseFile: path.optional(),
+  /** The service document: whose signatures count on scores. */
+  service: path,
+  /** The plant's own register: whose signatures count on its windows. */
+  register: path,
+  /** SHA-256 of the plant's identity, which must have signed the register. */
+  identity: z.string().regex(/^[0-9a-f]{64}$/, "must be 64 hexadecimal digits"),
+  /** What the console shows the broker of `mqtt`. Without an authority of its own, that of the service document. */
+  ...tlsShape,
+  /** Where the use and the end of keys is recorded; without it, nowhere. */
+  audit: path.optional(),
   store: path,
   /** The leases themselves, or the path of a JSON file with an array of them. */
   leases: z.union([path, z.array(LeaseDocument).min(1)]),
@@ -39,7 +52,10 @@ export const ConsoleConfigSchema = z.strictObject({
   ...monitoringShape,
   logLevel: LogLevel.default("info"),
 });
-export type ConsoleConfig = z.output<typeof ConsoleConfigSchema>;
+export type ConsoleConfig = z.output<typeof ConsoleConfigSchema> & {
+  /** Of the configuration file: what is relative in `log` starts from here. All other paths are absolute. */
+  readonly folder: string;
+};
 
 const envNames = {
   plant: "SMILE_PLANT",
@@ -47,6 +63,15 @@ const envNames = {
   "mqtt.clientId": "SMILE_MQTT_CLIENT_ID",
   deployment: "SMILE_DEPLOYMENT",
   keystore: "SMILE_KEYSTORE",
+  passphraseFile: "SMILE_PASSPHRASE_FILE",
+  service: "SMILE_SERVICE",
+  register: "SMILE_REGISTER",
+  identity: "SMILE_IDENTITY",
+  "tls.certificate": "SMILE_TLS_CERTIFICATE",
+  "tls.key": "SMILE_TLS_KEY",
+  "tls.authority": "SMILE_TLS_AUTHORITY",
+  withoutTls: "SMILE_WITHOUT_TLS",
+  audit: "SMILE_AUDIT",
   leases: "SMILE_LEASES",
   store: "SMILE_STORE",
   ...logEnvNames,
@@ -59,14 +84,30 @@ export function loadConsoleConfig(file: string, env: Environment): ConsoleConfig
   if ((config.mqtt === undefined) === (config.log === undefined)) {
     throw new PipelineError("CONFIG_INVALID", `invalid configuration in ${file}: needs either mqtt or log, not both`);
   }
-  const from = (each: string) => resolve(dirname(resolve(file)), each);
+  if (config.tls !== undefined && config.mqtt?.url.startsWith("mqtts:") !== true) {
+    throw new PipelineError("CONFIG_INVALID", `invalid configuration in ${file}: tls needs an mqtt.url that begins with mqtts://`);
+  }
+  const folder = dirname(resolve(file));
+  const from = (each: string) => resolve(folder, each);
+  const { passphraseFile, tls, audit, leases } = config;
   return {
     ...config,
+    folder,
     deployment: from(config.deployment),
     keystore: from(config.keystore),
+    service: from(config.service),
+    register: from(config.register),
     store: from(config.store),
-    ...(config.log?.path === undefined ? {} : { log: { ...config.log, path: from(config.log.path) } }),
-    leases: typeof config.leases === "string" ? from(config.leases) : config.leases,
+    ...(passphraseFile !== undefined && { passphraseFile: from(passphraseFile) }),
+    ...(audit !== undefined && { audit: from(audit) }),
+    ...(tls && {
+      tls: {
+        certificate: from(tls.certificate),
+        key: from(tls.key),
+        ...(tls.authority !== undefined && { authority: from(tls.authority) }),
+      },
+    }),
+    leases: typeof leases === "string" ? from(leases) : leases,
   };
 }
 

@@ -35,6 +35,7 @@ export function consoleMetrics(parts: {
     total("scores_unknown_lane", "Scores dropped because no lease names their lane", ({ unknownLanes }) => unknownLanes),
     total("risks", "Risks stored", ({ risks }) => risks),
     total("risks_duplicate", "Risks that were stored already", ({ duplicates }) => duplicates),
+    total("contradictions", "Windows answered again with another score; the first stays", ({ contradictions }) => contradictions),
     total("risks_late", "Risks of windows older than their machine's newest", ({ late }) => late),
     total("gaps", "Gaps that gateways had to leave", ({ gaps }) => gaps),
     total("frames_lost", "Frames missing in those gaps when they were stored", ({ lostFrames }) => lostFrames),

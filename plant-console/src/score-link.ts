@@ -1,5 +1,6 @@
 import type { Logger } from "@smile/runtime/logging";
 import { openMqtt } from "@smile/runtime/mqtt-client";
+import type { TlsSource } from "@smile/runtime/tls-files";
 import { type CursorMessage, encodeCursor } from "@smile/schemas/cursor";
 import { cursorTopic, scoresTopic } from "@smile/schemas/topics";
 
@@ -10,7 +11,12 @@ export type LinkHandlers = {
   readonly onDelivery: (payload: Uint8Array) => Promise<void>;
 };
 
-/** The console's way to the service: deliveries in, nothing but the cursor out. */
+/**
+ * The console's way to the service: deliveries in, and out nothing but the cursor. No way back: decrypted values, and errors or
+ * behaviour that depend on them, never flow from plant to service, since a service that learns which of its replies decrypted to what
+ * learns about windows that it must not see, and at worst about the key. So this interface has no other way of sending; whoever adds
+ * one must show that what it sends, how often and when, is the same whatever was decrypted (test/no-way-back.test.ts).
+ */
 export interface ScoreLink extends AsyncDisposable {
   readonly connected: boolean;
   /** Resolves when the broker has the cursor; rejects when the link is disposed before. */
@@ -19,13 +25,22 @@ export interface ScoreLink extends AsyncDisposable {
 export type OpenScoreLink = (handlers: LinkHandlers) => ScoreLink;
 
 /** A link over MQTT. The session is a clean one: what was on its way when a connection broke is asked for again. */
-export function mqttScoreLink(options: { url: string; plant: string; clientId?: string | undefined; logger: Logger }): OpenScoreLink {
-  const { url, plant, logger } = options;
+export function mqttScoreLink(options: {
+  url: string;
+  plant: string;
+  clientId?: string | undefined;
+  logger: Logger;
+  tls?: TlsSource | undefined;
+  withoutTls?: string | undefined;
+}): OpenScoreLink {
+  const { url, plant, logger, tls, withoutTls } = options;
   return ({ onConnected, onDelivery }) => {
     const connection = openMqtt({
       url,
       clientId: options.clientId ?? `${plant}-console`,
       logger,
+      ...(tls && { tls }),
+      ...(withoutTls !== undefined && { withoutTls }),
       subscribe: { filters: [scoresTopic(plant)], handle: (_, payload) => onDelivery(payload) },
       onReady: onConnected,
     });

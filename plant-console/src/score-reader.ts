@@ -2,10 +2,11 @@ import { PipelineError } from "@smile/errors/pipeline-error";
 import { decodeLanes } from "@smile/he/lanes";
 import { paramsId } from "@smile/he/params";
 import { type Deployment, documentId, type ModelCard } from "@smile/schemas/documents";
-import { type Part, type Score, scoreCodec } from "@smile/schemas/envelopes";
+import type { Part, Score } from "@smile/schemas/envelopes";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import { isConsistent, riskOf } from "./decide.ts";
 import type { LaneMap } from "./lane-map.ts";
+import { openScore, type Trust } from "./verification.ts";
 
 /** What this reader needs of custody: integer scores of a reply, in lane order. */
 export interface ScoreDecryptor {
@@ -14,6 +15,11 @@ export interface ScoreDecryptor {
 
 /** The decryptor of a key. `gateway` is the one whose key it is in symmetric mode; null for the plant-wide key. */
 export type DecryptionKey = { readonly keyId: string; readonly gateway: string | null; readonly decryptor: ScoreDecryptor };
+
+/** The decryptors of the keys that the plant has at this moment. */
+export interface ScoreKeys {
+  find(keyId: string): DecryptionKey | "destroyed" | undefined;
+}
 
 /** What names one risk for good, whatever is repeated. */
 export type RiskId = {
@@ -48,22 +54,20 @@ export type ReadScore = {
 
 /** Turns score envelopes into risks of machines. Throws for what is not this plant's, and does not go on with half of it. */
 export class ScoreReader {
-  readonly #plant: string;
   readonly #deployment: Deployment;
   readonly #paramsId: string;
   readonly #featureSetId: string;
   readonly #cards: ReadonlyMap<string, ModelCard>;
-  readonly #keys: ReadonlyMap<string, DecryptionKey>;
+  readonly #keys: ScoreKeys;
   readonly #laneMap: LaneMap;
 
   /** @throws {PipelineError} DOCUMENT_INVALID when a card is of another feature set or has its alert bounds the wrong way round */
-  constructor(options: { plant: string; deployment: Deployment; keys: readonly DecryptionKey[]; laneMap: LaneMap }) {
-    this.#plant = options.plant;
+  constructor(options: { deployment: Deployment; keys: ScoreKeys; laneMap: LaneMap }) {
     this.#deployment = options.deployment;
     this.#paramsId = paramsId(paramsFromDocument(options.deployment.params));
     this.#featureSetId = documentId(options.deployment.featureSet);
     this.#cards = new Map(options.deployment.cards.map((card) => [card.headId, card]));
-    this.#keys = new Map(options.keys.map((key) => [key.keyId, key]));
+    this.#keys = options.keys;
     this.#laneMap = options.laneMap;
     for (const card of options.deployment.cards) {
       if (card.featureSetId !== this.#featureSetId)
@@ -77,11 +81,11 @@ export class ScoreReader {
 
   /**
    * @param bytes a Score envelope
-   * @throws {PipelineError} FRAME_MALFORMED; SCORE_MISMATCH naming the field that is not this plant's; LANES_INVALID;
-   *   FRAME_WRONG_LENGTH or RESIDUE_OUT_OF_RANGE for a reply
+   * @throws {PipelineError} FRAME_MALFORMED; SIGNATURE_INVALID; SCORE_MISMATCH naming the field that is not this plant's; KEY_UNKNOWN with
+   *   the `paramsId` and `keyId` of a key that is not open; LANES_INVALID; FRAME_WRONG_LENGTH or RESIDUE_OUT_OF_RANGE for a reply
    */
-  read(bytes: Uint8Array): ReadScore {
-    const score = scoreCodec.decode(bytes);
+  read(bytes: Uint8Array, trust: Trust): ReadScore {
+    const score = openScore(bytes, trust);
     const { card, key } = this.#check(score);
     const places = this.#places(score.parts, key);
     const lanes = places.map((place) => place.lane);
@@ -109,18 +113,19 @@ export class ScoreReader {
     const own = (field: keyof Score, matches: boolean) => {
       if (!matches) throw new PipelineError("SCORE_MISMATCH", `${field} of the score is not this plant's`, { field });
     };
-    own("plant", score.plant === this.#plant);
     own("scheme", score.scheme === deployed.params.scheme);
     own("keyMode", score.keyMode === deployed.keyMode);
     own("paramsId", score.paramsId === this.#paramsId);
     own("featureSetId", score.featureSetId === this.#featureSetId);
-    const key = this.#keys.get(score.keyId);
-    own("keyId", key !== undefined);
     const card = this.#cards.get(score.headId);
     own("headId", card !== undefined);
     own("replies", score.replies.length === card!.outputs.length);
     own("parts", score.parts.length > 0 && (deployed.keyMode === "public" || score.parts.length === 1));
-    return { card: card!, key: key! };
+    const key = this.#keys.find(score.keyId);
+    if (typeof key === "object") return { card: card!, key };
+    const what = key === "destroyed" ? "was destroyed when its retention ended" : "the keystore does not hold";
+    const { paramsId, keyId } = score;
+    throw new PipelineError("KEY_UNKNOWN", `the score is under a key that ${what}`, { paramsId, keyId });
   }
 
   /** Every occupied lane, ascending, with the part that it came in: the order of the replies. */

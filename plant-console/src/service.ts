@@ -1,24 +1,31 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
 import type { Service } from "@smile/runtime/lifecycle";
 import type { Logger } from "@smile/runtime/logging";
 import type { Deployment, Lease } from "@smile/schemas/documents";
-import { type Delivery, deliveryCodec, type Gap, gapCodec } from "@smile/schemas/envelopes";
+import { type Delivery, deliveryCodec, type Gap } from "@smile/schemas/envelopes";
 import { behind, standingOf } from "./cursor.ts";
 import { CursorSender } from "./cursor-sender.ts";
-import { readGap } from "./gap-reader.ts";
+import { DeliveryReader, type Outcome } from "./delivery-reader.ts";
 import type { StoredGap } from "./gap-table.ts";
 import { LaneMap } from "./lane-map.ts";
 import { LatencyFigure } from "./latency.ts";
 import type { OpenScoreLink } from "./score-link.ts";
-import { type DecryptionKey, type Risk, ScoreReader } from "./score-reader.ts";
-import type { AlertEvent, RiskStore, StoredRisk } from "./store.ts";
+import { type Risk, type ScoreKeys, ScoreReader } from "./score-reader.ts";
+import type { AlertEvent, RiskStore, Stored, StoredRisk } from "./store.ts";
+import type { Trust } from "./verification.ts";
 
 export type PlantConsoleOptions = {
   readonly plant: string;
   readonly deployment: Deployment;
-  /** One for the plant in public mode, one per gateway in symmetric mode. The caller disposes of their decryptors, after the service. */
-  readonly keys: readonly DecryptionKey[];
+  /** Asked for each score. The caller disposes of the decryptors, after the service. */
+  readonly keys: ScoreKeys;
+  /** Whom to believe, asked for each delivery. */
+  readonly trust: () => Trust;
+  /**
+   * Reads anew what stands behind `keys` and `trust`, if it changed. Called before a delivery is refused for want of a key or of somebody
+   * to believe: deliveries wait until it resolves, in their order. Without it they are refused at once.
+   */
+  readonly reread?: () => Promise<void>;
   readonly leases: readonly Lease[];
   /** The caller disposes of it, after the service. */
   readonly store: RiskStore;
@@ -55,6 +62,8 @@ export type ConsoleCounters = {
   readonly unknownLanes: number;
   readonly risks: number;
   readonly duplicates: number;
+  /** Windows that were answered again with another score. A model service that confuses windows shows itself here. */
+  readonly contradictions: number;
   readonly late: number;
   readonly raised: number;
   readonly cleared: number;
@@ -72,20 +81,30 @@ export interface PlantConsole extends Service {
   connected(): boolean;
   /** Deliveries received and not dealt with. What the service still has for the plant, the console cannot know. */
   waiting(): number;
+  /** Id of the key that the next score needs, that the plant's register lists, and that the keystore does not hold. */
+  awaitedKey(): string | undefined;
 }
 
 /** How long a stopping console waits for its last cursor to be acknowledged. */
 const LAST_CURSOR_MS = 1000;
+/** Contradictions that one log line names. */
+const NAMED_CONTRADICTIONS = 10;
 
 /**
- * Receives encrypted scores, decrypts them and stores risks and alerts, each exactly once. Nothing flows back but the cursor.
+ * Receives encrypted scores, decrypts them and stores risks and alerts, each exactly once.
  * `done` rejects when the store fails; bad input is counted and passed over.
+ *
+ * No way back: what leaves for the service is the cursor and nothing else, and neither what it says nor when and how often it is sent
+ * depends on a decrypted value. It moves over a delivery that was stored and over one that was refused alike; what refuses a delivery
+ * is public to the service (signatures, ids, lengths, residues). A cursor is with the link before anybody is told of the risks behind
+ * it, and listeners are called in a later turn of the event loop, so that one that throws or dawdles at a high risk holds nothing back.
  * @throws {PipelineError} CONFIG_INVALID for overlapping leases, DOCUMENT_INVALID for cards that do not fit the deployment
  */
 export async function startPlantConsole(options: PlantConsoleOptions): Promise<PlantConsole> {
   const { plant, deployment, store, logger, now = Date.now, batchDeliveries = 64, batchWaitMs = 0, resendMs = 2000 } = options;
+  const { keys, trust } = options;
   const laneMap = new LaneMap(options.leases, deployment.lanes);
-  const reader = new ScoreReader({ plant, deployment, keys: options.keys, laneMap });
+  const reader = new DeliveryReader({ scores: new ScoreReader({ deployment, keys, laneMap }), keys, trust });
   const rules = new Map(deployment.cards.map((card) => [card.headId, card.alert]));
   const latency = new LatencyFigure();
   const failed = Promise.withResolvers<void>();
@@ -100,6 +119,7 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
     unknownLanes: 0,
     risks: 0,
     duplicates: 0,
+    contradictions: 0,
     late: 0,
     raised: 0,
     cleared: 0,
@@ -115,6 +135,12 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
   let askedToResume = false;
   let storedSinceResend = false;
   let stopping = false;
+  /** While the files behind keys and trust are read anew. */
+  let isRereading = false;
+  /** The delivery for which they were: it is not done a second time. */
+  let rereadFor: Delivery | undefined;
+  let awaitedKey: string | undefined;
+  let untold: Stored[] = [];
 
   const link = options.openLink({ onConnected: askToResume, onDelivery });
   const cursorSender = new CursorSender((message) => link.sendCursor(message));
@@ -130,6 +156,7 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
     latency: () => latency.read(),
     connected: () => link.connected,
     waiting: () => queue.length,
+    awaitedKey: () => awaitedKey,
     [Symbol.asyncDispose]: async () => {
       if (stopping) return;
       clearInterval(resend);
@@ -139,6 +166,7 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
       room.resolve();
       await Promise.race([cursorSender.idle(), delay(LAST_CURSOR_MS, undefined, { ref: false })]);
       await link[Symbol.asyncDispose]();
+      tellAll();
       failed.resolve();
     },
   };
@@ -164,7 +192,7 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
   }
 
   function schedule(): void {
-    if (stopping) return;
+    if (stopping || isRereading) return;
     const full = queue.length >= batchDeliveries;
     if (full && batchWaitMs > 0) cancelFlush(); // a full batch waits no longer
     if (scheduled !== null) return;
@@ -181,11 +209,16 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
   /** Deals with what has arrived, in one transaction. */
   function flush(): void {
     cancelFlush();
-    if (queue.length === 0 || stopping) return;
+    if (queue.length === 0 || stopping || isRereading) return;
     const batch = queue;
     queue = [];
     try {
-      storeBatch(batch);
+      const left = storeBatch(batch);
+      if (left.length > 0) {
+        queue = [...left, ...queue];
+        void rereadAndGoOn(left[0]!);
+        return;
+      }
     } catch (error) {
       stopping = true;
       clearInterval(resend);
@@ -196,62 +229,96 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
     room = Promise.withResolvers<void>();
   }
 
-  function storeBatch(batch: readonly Delivery[]): void {
+  async function rereadAndGoOn(delivery: Delivery): Promise<void> {
+    isRereading = true;
+    rereadFor = delivery;
+    try {
+      await options.reread?.();
+    } catch (error) {
+      logger.error({ err: error, plant }, "keys or signers cannot be read anew");
+    }
+    isRereading = false;
+    flush();
+  }
+
+  /** @returns deliveries that were not dealt with, the first of which needs the files behind keys and trust to be read anew */
+  function storeBatch(batch: readonly Delivery[]): readonly Delivery[] {
     let after = cursor;
     let early = 0;
+    let left: readonly Delivery[] = [];
     const risks: Risk[] = [];
     const gaps: Gap[] = [];
-    for (const delivery of batch) {
+    for (const [i, delivery] of batch.entries()) {
       const standing = standingOf(delivery, after);
       if (standing === "stored") counts.repeatedDeliveries++;
-      else if (standing === "ahead") early++;
-      else {
-        const read = readOrRefuse(delivery);
-        risks.push(...read.risks);
-        gaps.push(...read.gaps);
-        after = behind(delivery);
+      if (standing === "ahead") early++;
+      if (standing !== "next") continue;
+      const outcome = reader.read(delivery.score, now());
+      if (mayBeOutdated(outcome) && options.reread !== undefined && rereadFor !== delivery) {
+        left = batch.slice(i);
+        break;
       }
+      if (outcome.kind === "awaited") {
+        // The cursor stays before it: the delivery comes again, and so does all that follows it.
+        if (awaitedKey !== outcome.keyId) logger.error({ err: outcome.error, plant, offset: delivery.offset }, "waiting for a key");
+        awaitedKey = outcome.keyId;
+        break;
+      }
+      awaitedKey = undefined;
+      after = behind(delivery);
+      if (outcome.kind === "refused") {
+        refused[outcome.error.code] = (refused[outcome.error.code] ?? 0) + 1;
+        logger.warn({ err: outcome.error, plant, offset: delivery.offset }, "score refused");
+        continue;
+      }
+      if (outcome.unknownLanes > 0) {
+        counts.unknownLanes += outcome.unknownLanes;
+        logger.warn({ plant, offset: delivery.offset, unknownLanes: outcome.unknownLanes }, "scores of lanes that no lease names");
+      }
+      risks.push(...outcome.risks);
+      gaps.push(...outcome.gaps);
     }
     if (after !== cursor) {
       const storedAtMs = now();
       const stored = store.commit({ risks, gaps, cursor: after, storedAtMs }, rules);
-      counts.risks += stored.risks.length;
-      counts.duplicates += stored.duplicates;
-      counts.late += stored.late;
-      for (const { kind } of stored.alerts) counts[kind]++;
-      for (const { missingFrames, missingWindows } of stored.gaps) {
-        counts.gaps++;
-        counts.lostFrames += missingFrames;
-        counts.lostWindows += missingWindows;
-      }
-      for (const risk of stored.risks) latency.record(storedAtMs - risk.closedAtMs);
       cursor = after;
       askedToResume = false;
       storedSinceResend = true;
       cursorSender.offer({ ...cursor, resume: false });
-      tell(stored.alerts, options.onAlert); // first: an alert does not wait until all risks of its batch are told of
-      tell(stored.risks, options.onRisk);
-      tell(stored.gaps, options.onGap);
+      count(stored, storedAtMs);
+      if (untold.push(stored) === 1) setImmediate(tellAll);
     }
     counts.earlyDeliveries += early;
     if (early > 0 && !askedToResume) askToResume();
+    return left;
   }
 
-  function readOrRefuse(delivery: Delivery): { readonly risks: readonly Risk[]; readonly gaps: readonly Gap[] } {
-    try {
-      if (gapCodec.claims(delivery.score)) return { risks: [], gaps: [readGap(delivery.score, plant)] };
-      const { risks, unknownLanes } = reader.read(delivery.score);
-      if (unknownLanes > 0) {
-        counts.unknownLanes += unknownLanes;
-        logger.warn({ plant, offset: delivery.offset, unknownLanes }, "scores of lanes that no lease names");
-      }
-      return { risks, gaps: [] };
-    } catch (error) {
-      // Whatever the bytes make a decoder do, the next delivery must not wait for it.
-      const refusal = isPipelineError(error) ? error : new PipelineError("SCORE_MISMATCH", "the score cannot be read", {}, error);
-      refused[refusal.code] = (refused[refusal.code] ?? 0) + 1;
-      logger.warn({ err: refusal, plant, offset: delivery.offset }, "score refused");
-      return { risks: [], gaps: [] };
+  function count(stored: Stored, storedAtMs: number): void {
+    counts.risks += stored.risks.length;
+    counts.duplicates += stored.duplicates;
+    counts.late += stored.late;
+    for (const { kind } of stored.alerts) counts[kind]++;
+    for (const { missingFrames, missingWindows } of stored.gaps) {
+      counts.gaps++;
+      counts.lostFrames += missingFrames;
+      counts.lostWindows += missingWindows;
+    }
+    for (const risk of stored.risks) latency.record(storedAtMs - risk.closedAtMs);
+    const { contradictions } = stored;
+    if (contradictions.length === 0) return;
+    counts.contradictions += contradictions.length;
+    const facts = { plant, windows: contradictions.length, ids: contradictions.slice(0, NAMED_CONTRADICTIONS) };
+    logger.error(facts, "the model service answered windows again, with other scores; the first ones stay");
+  }
+
+  /** What was stored, in its order; alerts before the risks of their batch, which may be many. */
+  function tellAll(): void {
+    const batches = untold;
+    untold = [];
+    for (const { alerts, risks, gaps } of batches) {
+      tell(alerts, options.onAlert);
+      tell(risks, options.onRisk);
+      tell(gaps, options.onGap);
     }
   }
 
@@ -265,4 +332,8 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
       }
     }
   }
+}
+
+function mayBeOutdated(outcome: Outcome): boolean {
+  return outcome.kind === "awaited" || (outcome.kind === "refused" && outcome.mayChange);
 }

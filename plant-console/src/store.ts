@@ -39,6 +39,8 @@ export type Stored = {
   /** Risks that were new, in the order given. */
   readonly risks: readonly StoredRisk[];
   readonly duplicates: number;
+  /** Ids that are stored with another score. What came first stays: which of the two is right, nobody can tell here. */
+  readonly contradictions: readonly RiskId[];
   /** New risks of windows older than the machine's newest: stored, but left out of the alerts. */
   readonly late: number;
   readonly alerts: readonly AlertEvent[];
@@ -215,9 +217,14 @@ export class RiskStore implements Disposable {
   #store(batch: Batch, rules: ReadonlyMap<string, AlertRule>): Stored {
     const risks: StoredRisk[] = [];
     const alerts: AlertEvent[] = [];
+    const contradictions: RiskId[] = [];
     let late = 0;
+    let duplicates = 0;
     for (const risk of batch.risks) {
-      if (!this.#insert(risk, batch.storedAtMs)) continue;
+      const found = this.#insert(risk, batch.storedAtMs);
+      if (found === "same") duplicates++;
+      if (found === "other") contradictions.push(idOf(risk));
+      if (found !== "none") continue;
       risks.push({ ...risk, storedAtMs: batch.storedAtMs });
       const decided = this.#decide(risk, batch.storedAtMs, rules.get(risk.headId));
       if (decided.late) late++;
@@ -234,16 +241,20 @@ export class RiskStore implements Disposable {
       const closed = "DELETE FROM alerts WHERE cleared_at_ms IS NOT NULL AND id <= (SELECT max(id) FROM alerts) - ?";
       this.#db.run(closed, this.#retainRisks);
     }
-    return { risks, duplicates: batch.risks.length - risks.length, late, alerts, gaps };
+    return { risks, duplicates, contradictions, late, alerts, gaps };
   }
 
-  #insert(risk: Risk, storedAtMs: number): boolean {
+  /** @returns what stood under the risk's id before: no score, the same one, or another, which stays */
+  #insert(risk: Risk, storedAtMs: number): "none" | "same" | "other" {
     const id = [this.#name(risk.gateway), risk.epoch, risk.sequence, risk.block, risk.lane, this.#name(risk.headId), risk.output];
     const times = [risk.frameTimeMs, risk.closedAtMs, storedAtMs];
     const insert = `INSERT INTO risks (gateway, epoch, sequence, block, lane, head, output, machine,
         frame_time_ms, closed_at_ms, stored_at_ms, score, risk) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
       ON CONFLICT (gateway, epoch, sequence, block, lane, head, output) DO NOTHING`;
-    return this.#db.run(insert, ...id, this.#name(risk.machine), ...times, risk.score, risk.risk).changes === 1;
+    if (this.#db.run(insert, ...id, this.#name(risk.machine), ...times, risk.score, risk.risk).changes === 1) return "none";
+    const stored = `SELECT score FROM risks
+      WHERE gateway = ? AND epoch = ? AND sequence = ? AND block = ? AND lane = ? AND head = ? AND output = ?`;
+    return this.#db.first<{ score: number }>(stored, ...id)!.score === risk.score ? "same" : "other";
   }
 
   #decide(risk: Risk, storedAtMs: number, rule: AlertRule | undefined): { late: boolean; event: AlertEvent | null } {
@@ -287,6 +298,10 @@ export class RiskStore implements Disposable {
     this.#names.set(name, id);
     return id;
   }
+}
+
+function idOf({ gateway, epoch, sequence, block, lane, headId, output }: RiskId): RiskId {
+  return { gateway, epoch, sequence, block, lane, headId, output };
 }
 
 type AlertRow = Omit<Alert, "raisedBy"> & RiskId;

@@ -1,3 +1,4 @@
+import { createPublicKey, generateKeyPairSync, hash, type KeyObject } from "node:crypto";
 import { generateKeyPair } from "@smile/custody/keys";
 import type { ZeroSource } from "@smile/he/backend";
 import { encodeLanes, packLanes } from "@smile/he/lanes";
@@ -8,9 +9,13 @@ import { toSanitiser } from "@smile/he/sanitise";
 import { type PreparedHead, prepareHead, scoreBatch } from "@smile/he/scoring";
 import { mergeFrames } from "@smile/he/wire";
 import { type Deployment, documentId, type Lease, type ModelCard } from "@smile/schemas/documents";
-import { type Part, type Score, scoreCodec } from "@smile/schemas/envelopes";
+import { type Gap, gapCodec, type Part, type Score, scoreCodec } from "@smile/schemas/envelopes";
 import { paramsToDocument } from "@smile/schemas/params-document";
+import { RegisteredPlant } from "@smile/schemas/registered-plant";
+import { signFrame, signGap, signScore } from "@smile/schemas/signing";
+import { fixturePlant, type FixturePlant as Registration } from "../../schemas/test/fixture-register.ts";
 import type { SecretKey } from "../src/decryption-keys.ts";
+import type { Trust } from "../src/verification.ts";
 
 export const PLANT = "essen";
 const FEATURES = 256; // 8 lanes, so that a few machines fill several blocks
@@ -24,13 +29,29 @@ export type FixtureFrame = {
   readonly windows: Readonly<Record<string, Int32Array>>;
 };
 
+export type FixtureKeyPair = {
+  readonly gateway: string | null;
+  readonly keyId: string;
+  readonly secretKey: Uint8Array;
+  readonly publicKey: Uint8Array;
+};
+
+/** What is wrong with a score, by who did it: before gateways signed their parts, before the service signed, or on the way to the plant. */
+export type Lies = Partial<Record<"gateway" | "service" | "carrier", (score: Score) => Score>>;
+
 /** A plant with its deployment, leases and keys, and the service's side of it: what turns windows into encrypted scores. */
 export type FixturePlant = AsyncDisposable & {
   readonly deployment: Deployment;
   readonly leases: readonly Lease[];
   readonly secretKeys: readonly SecretKey[];
-  /** One Score envelope by one head over frames of one block, merged. */
-  score(headIndex: number, frames: readonly FixtureFrame[], change?: (score: Score) => Score): Buffer;
+  readonly registration: Registration;
+  readonly scoreSigner: KeyObject;
+  /** The plant's register as it was made, and the service's signer. */
+  readonly trust: Trust;
+  /** A gateway's signature over a gap. */
+  gap(gap: Omit<Gap, "signature" | "plant">): Buffer;
+  /** One Score envelope by one head over frames of one block, merged; signed by its gateways and the service. */
+  score(headIndex: number, frames: readonly FixtureFrame[], lies?: Lies): Buffer;
   /** The integer scores of each output, computed in plaintext. */
   plainScores(headIndex: number, features: Int32Array): number[];
 };
@@ -41,8 +62,16 @@ export function features(seed: number): Int32Array {
 }
 
 /** Head 0 has one output and a logistic link, head 1 has two outputs and speaks of remaining life. */
-export async function openFixturePlant(options: { scheme: Scheme; keyMode: KeyMode; leases: readonly Lease[] }): Promise<FixturePlant> {
-  const { scheme, keyMode, leases } = options;
+export async function openFixturePlant(options: {
+  scheme: Scheme;
+  keyMode: KeyMode;
+  leases: readonly Lease[];
+  /** Default PLANT. */
+  plant?: string;
+  /** Keys that exist already, instead of fresh ones. */
+  secretKeys?: readonly FixtureKeyPair[];
+}): Promise<FixturePlant> {
+  const { scheme, keyMode, leases, plant = PLANT } = options;
   const weights = (seed: number) => Array.from({ length: FEATURES }, (_, f) => ((seed * 13 + f * 7) % 21) - 10);
   const heads: IntegerHead[] = [
     { weights: [weights(1)], bias: [50] },
@@ -57,7 +86,7 @@ export async function openFixturePlant(options: { scheme: Scheme; keyMode: KeyMo
   const owners = keyMode === "public" ? [null] : [...new Set(leases.map(({ gateway }) => gateway))];
   const keys = new Map<string | null, { keyId: string; secretKey: Uint8Array; publicKey: Uint8Array; zeros: ZeroSource }>();
   for (const owner of owners) {
-    const pair = await generateKeyPair(planned.params);
+    const pair = options.secretKeys?.find(({ gateway }) => gateway === owner) ?? (await generateKeyPair(planned.params));
     keys.set(owner, { ...pair, zeros: opened.use(evaluator.openZeros(pair.publicKey)) });
   }
   const encryptors = new Map<string, Awaited<ReturnType<typeof openEncryptor>>>();
@@ -83,17 +112,30 @@ export async function openFixturePlant(options: { scheme: Scheme; keyMode: KeyMo
     return (lease?.firstLane ?? 0) + (lease?.machines.indexOf(machine) ?? 0);
   };
 
+  const registration = fixturePlant({
+    plant,
+    gateways: [...encryptors.keys()].map((gateway) => ({ gateway })),
+    keys: [...keys].map(([gateway, { keyId, publicKey }]) => ({ paramsId: id, keyId, publicKey, gateway })),
+  });
+  const scoreSigner = generateKeyPairSync("ed25519").privateKey;
+  const unsigned = new Uint8Array(0);
+
   const owned = opened.move();
   return {
     deployment,
     leases,
-    secretKeys: [...keys].map(([gateway, { keyId, secretKey }]) => ({ gateway, paramsId: id, keyId, secretKey })),
-    score(headIndex, frames, change = (score) => score) {
+    secretKeys: [...keys].map(([gateway, { keyId, secretKey }]) => ({ gateway, paramsId: id, keyId, keyEpoch: 1, secretKey })),
+    registration,
+    scoreSigner,
+    trust: { plant: new RegisteredPlant(registration.register), scoreSigners: [createPublicKey(scoreSigner)] },
+    gap: (gap) => gapCodec.encode(signGap({ ...gap, plant }, registration.signingKeys.get(gap.gateway)!)),
+    score(headIndex, frames, lies = {}) {
       const packed = frames.map((frame) => {
         const entries = Object.entries(frame.windows).map(([machine, values]) => {
           const global = laneOf(frame.gateway, machine);
           return { lane: global % planned.lanes, block: Math.floor(global / planned.lanes), features: values };
         });
+        const ciphertext = encryptors.get(frame.gateway)!.encrypt(packLanes(entries, planned.params.n, FEATURES));
         const part: Part = {
           gateway: frame.gateway,
           epoch: frame.epoch ?? 1,
@@ -107,10 +149,9 @@ export async function openFixturePlant(options: { scheme: Scheme; keyMode: KeyMo
           closedAtMs: frame.frameTimeMs + 5,
           jobId: null,
           frameCount: null,
-          ciphertextHash: "0".repeat(64),
-          signature: new Uint8Array(0),
+          ciphertextHash: hash("sha256", ciphertext),
+          signature: unsigned,
         };
-        const ciphertext = encryptors.get(frame.gateway)!.encrypt(packLanes(entries, planned.params.n, FEATURES));
         return { part, ciphertext, lanes: entries.map(({ lane }) => lane) };
       });
       const lanes = packed.flatMap((each) => each.lanes).sort((a, b) => a - b);
@@ -119,8 +160,9 @@ export async function openFixturePlant(options: { scheme: Scheme; keyMode: KeyMo
       const { keyId, zeros } = keys.get(keyMode === "public" ? null : frames[0]!.gateway)!;
       const head = prepared[headIndex]!;
       const sanitisers = head.polynomials.map(() => toSanitiser(zeros.next()));
-      const score: Score = {
-        plant: PLANT,
+      const { gateway = same, service = same, carrier = same } = lies;
+      const sealed = gateway({
+        plant,
         scheme,
         keyMode,
         paramsId: id,
@@ -128,17 +170,23 @@ export async function openFixturePlant(options: { scheme: Scheme; keyMode: KeyMo
         featureSetId: documentId(deployment.featureSet),
         headId: head.head.headId,
         parts: packed.map(({ part }) => part),
-        replies: scoreBatch(evaluator, head, ciphertext, lanes, sanitisers).map((reply) => Buffer.from(reply)),
-        signature: Buffer.alloc(0),
+        replies: scoreBatch(evaluator, head, ciphertext, lanes, sanitisers),
+        signature: unsigned,
+      });
+      const signPart = (part: Part): Part => {
+        const key = registration.signingKeys.get(part.gateway)!;
+        return { ...part, signature: signFrame({ ...sealed, ...part, ciphertext: unsigned }, key).signature };
       };
-      const changed = change(score);
-      return scoreCodec.encode({ ...changed, parts: changed.parts.map((part) => ({ ...part, lanes: Buffer.from(part.lanes) })) });
+      const answered = service({ ...sealed, parts: sealed.parts.map(signPart) });
+      return scoreCodec.encode(carrier(signScore(answered, scoreSigner)));
     },
     plainScores: (headIndex, values) =>
       heads[headIndex]!.weights.map((row, k) => values.reduce((sum, value, f) => sum + value * row[f]!, heads[headIndex]!.bias[k]!)),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
+
+const same = (score: Score) => score;
 
 function makeDeployment(planned: Plan, heads: readonly IntegerHead[]): Deployment {
   const width = 4; // one sensor, four statistics; the rest are random Fourier features

@@ -1,13 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { writeKeystore } from "@smile/custody/keystore";
 import { expect, it } from "vitest";
 import { RiskStore } from "../src/store.ts";
 import { startFixtureEgress } from "./fixture-egress.ts";
+import { writeFixtureFiles } from "./fixture-files.ts";
 import { features, openFixturePlant, PLANT } from "./fixture-plant.ts";
 
 const main = join(import.meta.dirname, "../src/main.ts");
@@ -24,34 +23,10 @@ const output = async (child: ChildProcess) => {
   return { code, out: out!.join(""), err: err!.join("") };
 };
 
-/** The files of a console, in a folder of their own. */
-async function files(url: string, plant: Awaited<ReturnType<typeof openFixturePlant>>) {
-  const folder = mkdtempSync(join(tmpdir(), "smile-console-"));
-  const write = (name: string, value: unknown) => writeFileSync(join(folder, name), JSON.stringify(value));
-  write("deployment.json", plant.deployment);
-  write("leases.json", leases);
-  const keystore = join(folder, "keystore.json");
-  const keys = plant.secretKeys.map((key) => {
-    const secretKey = Buffer.from(key.secretKey).toString("base64");
-    return { ...key, secretKey, publicKey: secretKey }; // the identity scheme has one key for both
-  });
-  writeKeystore(keystore, { kind: "keystore", version: 1, plant: PLANT, keys });
-  const config = {
-    plant: PLANT,
-    mqtt: { url },
-    deployment: "deployment.json",
-    keystore: "keystore.json",
-    leases: "leases.json",
-    store: "risks.db",
-  };
-  write("console.json", { ...config, resendMs: 200 });
-  return { config: join(folder, "console.json"), keystore, store: join(folder, "risks.db") };
-}
-
 it("keeps every risk once when the console is killed in mid-stream, again and again", async () => {
   await using egress = await startFixtureEgress();
   await using plant = await openFixturePlant({ scheme: "identity", keyMode: "public", leases });
-  const { config, store: storePath } = await files(egress.url, plant);
+  const { config, storePath } = await writeFixtureFiles(plant, egress.url);
   const total = 400;
   const windows = (sequence: number) => ({ m0: features(sequence), m1: features(sequence + 1), m2: features(sequence + 2) });
   const score = (sequence: number) => plant.score(0, [{ gateway: "g1", sequence, frameTimeMs: sequence, windows: windows(sequence) }]);
@@ -91,8 +66,7 @@ it("keeps every risk once when the console is killed in mid-stream, again and ag
 
 it("explains itself, and says which file or key is wrong without showing what it holds", async () => {
   await using plant = await openFixturePlant({ scheme: "identity", keyMode: "public", leases });
-  const { config, keystore } = await files("mqtt://127.0.0.1:1", plant);
-  const secret = Buffer.from(plant.secretKeys[0]!.secretKey).toString("base64");
+  const { config, keystorePath, keystore } = await writeFixtureFiles(plant, "mqtt://127.0.0.1:1");
   const [help, wrongFlag, missing] = await Promise.all([
     output(run(["--help"])),
     output(run(["--nonsense"])),
@@ -101,16 +75,9 @@ it("explains itself, and says which file or key is wrong without showing what it
   expect(help).toMatchObject({ code: 0, out: expect.stringContaining("--config") });
   expect(wrongFlag).toMatchObject({ code: 78, err: expect.stringContaining("--nonsense") });
   expect(missing).toMatchObject({ code: 78, err: expect.stringContaining("/nowhere.json") });
-  writeFileSync(
-    keystore,
-    JSON.stringify({
-      kind: "keystore",
-      version: 1,
-      plant: PLANT,
-      keys: [{ gateway: null, paramsId: "x", keyId: secret, secretKey: secret }],
-    }),
-  );
-  const damaged = await output(run(["--config", config]));
-  expect(damaged).toMatchObject({ code: 78, err: expect.stringContaining("keys.0.paramsId") });
-  expect(damaged.err).not.toContain(secret);
+  const secret = keystore.keys[0]!.secretKey;
+  writeFileSync(keystorePath, JSON.stringify(keystore));
+  const unsealed = await output(run(["--config", config]));
+  expect(unsealed).toMatchObject({ code: 78, err: expect.stringContaining("is not encrypted") });
+  expect(unsealed.err).not.toContain(secret);
 });

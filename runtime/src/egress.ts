@@ -23,6 +23,8 @@ export class Egress implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #stopped = Promise.withResolvers<void>();
   readonly #feeds = new Map<string, Feed>();
+  /** Also of feeds that were ended. */
+  readonly #running = new Set<Promise<void>>();
 
   /** @param onFailure called once with what ended a plant's feed, such as a log that fails */
   constructor(log: Log, publish: (topic: string, payload: Uint8Array) => Promise<void>, onFailure: (error: unknown) => void) {
@@ -38,12 +40,18 @@ export class Egress implements AsyncDisposable {
     if (feed === undefined) {
       feed = new Feed();
       this.#feeds.set(plant, feed);
-      feed.running = this.#feed(plant, feed).catch((error: unknown) => {
-        this.#feeds.delete(plant);
-        if (!this.#stop.signal.aborted) this.#onFailure(error);
-      });
+      this.#begin(plant, feed);
     }
     feed.hear(cursor);
+  }
+
+  /** Ends the feeds of plants that are not served any more; a cursor would begin one anew. */
+  endFeeds(isEnded: (plant: string) => boolean): void {
+    for (const [plant, feed] of this.#feeds) {
+      if (!isEnded(plant)) continue;
+      this.#feeds.delete(plant);
+      feed.end();
+    }
   }
 
   /** How many records of its partition lie behind each plant's cursor, those of other plants included. */
@@ -59,15 +67,26 @@ export class Egress implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     this.#stopped.resolve();
-    for (const feed of this.#feeds.values()) feed.interrupt();
-    await Promise.all([...this.#feeds.values()].map((feed) => feed.running));
+    for (const feed of this.#feeds.values()) feed.end();
+    await Promise.all(this.#running);
+  }
+
+  #begin(plant: string, feed: Feed): void {
+    const running = this.#feed(plant, feed)
+      .catch((error: unknown) => {
+        if (feed.ended) return;
+        this.#feeds.delete(plant);
+        this.#onFailure(error);
+      })
+      .finally(() => this.#running.delete(running));
+    this.#running.add(running);
   }
 
   async #feed(plant: string, feed: Feed): Promise<void> {
     const topic = LOG_TOPICS.scores;
     const topicId = await this.#log.topicId(topic);
     const partition = partitionOf(plant, (await this.#log.ends(topic)).length);
-    while (!this.#stop.signal.aborted) {
+    while (!feed.ended) {
       feed.follow({ topicId, partition });
       const room = WINDOW - feed.inFlight;
       if (room <= 0) {
@@ -76,7 +95,7 @@ export class Egress implements AsyncDisposable {
       }
       const records = await this.#log.read({ topic, partition, offset: feed.next }, { ...READ, maxRecords: room }, feed.interruption());
       for (const { key, offset, value } of records) {
-        if (this.#stop.signal.aborted || feed.follow({ topicId, partition })) break;
+        if (feed.ended || feed.follow({ topicId, partition })) break;
         feed.next = offset + 1;
         if (key !== plant) continue;
         const payload = deliveryCodec.encode({ topicId, partition, from: feed.from, offset, score: value });
@@ -96,7 +115,7 @@ class Feed {
   next = 0;
   /** All of the plant's below it is sent or stored: where the next delivery's claim begins. */
   from = 0;
-  running: Promise<void> = Promise.resolve();
+  #ended = false;
   /** The plant's cursor, as far as it is followed. */
   #stored = 0;
   /** Offsets sent and not stored, ascending. */
@@ -105,6 +124,10 @@ class Feed {
   #heard: CursorMessage | null = null;
   #news = Promise.withResolvers<void>();
   #reading = new AbortController();
+
+  get ended(): boolean {
+    return this.#ended;
+  }
 
   get stored(): number {
     return this.#stored;
@@ -159,7 +182,8 @@ class Feed {
     return this.#reading.signal;
   }
 
-  interrupt(): void {
+  end(): void {
+    this.#ended = true;
     this.#reading.abort();
     this.#news.resolve();
   }

@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { openAuditLog } from "@smile/runtime/audit-log";
 import { loadConfig } from "@smile/runtime/config";
 import { readDeployment } from "@smile/runtime/document-file";
 import { LogConfig, logEnvNames, logHelp, openLog } from "@smile/runtime/log-config";
@@ -6,20 +7,27 @@ import { LogLevel } from "@smile/runtime/logging";
 import { openMonitoring } from "@smile/runtime/monitoring";
 import { monitoringEnvNames, monitoringHelp, monitoringShape } from "@smile/runtime/monitoring-config";
 import { defaultBrokerLimits } from "@smile/runtime/mqtt-broker";
+import { openPlantRegistry } from "@smile/runtime/plant-registry";
+import { plantRegistryMetrics } from "@smile/runtime/plant-registry-metrics";
+import { PlantsConfig, plantsHelp } from "@smile/runtime/plants-config";
 import type { ServiceCommand } from "@smile/runtime/service-command";
 import { z } from "zod";
-import { endpointSchema } from "./endpoint-schema.ts";
+import { endpointSchema, openEndpoint } from "./endpoint-schema.ts";
 import { processorMetrics } from "./metrics.ts";
+import { quotaSchema } from "./quota-schema.ts";
 import { startStreamProcessor } from "./service.ts";
 
 const Schema = z.strictObject({
   log: LogConfig,
   deployments: z.array(z.string().min(1)).min(1),
+  plants: PlantsConfig,
   frames: endpointSchema({ port: 1883, clientId: "smile-ingress", maxPacketBytes: defaultBrokerLimits.maxPacketBytes }),
   // Nothing but subscriptions and cursors comes in there.
   scores: endpointSchema({ port: 1884, clientId: "smile-egress", maxPacketBytes: 16 * 1024 }),
   lingerMs: z.number().min(0).max(60_000).default(20),
   openPerKind: z.number().int().min(1).max(64).default(4),
+  quota: quotaSchema,
+  audit: z.string().min(1).optional(),
   ...monitoringShape,
   logLevel: LogLevel.default("info"),
 });
@@ -32,6 +40,9 @@ const envNames = {
   "scores.host": "SMILE_SCORES_HOST",
   "scores.port": "SMILE_SCORES_PORT",
   "scores.broker": "SMILE_SCORES_BROKER",
+  "quota.framesPerSecond": "SMILE_QUOTA_FRAMES_PER_SECOND",
+  "quota.bytesPerSecond": "SMILE_QUOTA_BYTES_PER_SECOND",
+  audit: "SMILE_AUDIT",
   ...monitoringEnvNames,
   logLevel: "SMILE_LOG_LEVEL",
 } as const;
@@ -42,9 +53,12 @@ export const streamProcessorCommand: ServiceCommand = {
   summary: "Takes frames over MQTT into the log, merges ciphertexts into full batches, and delivers scores to the plants.",
   details: `                 ${logHelp};
                  deployments: paths of deployment documents;
-                 frames {host 127.0.0.1, port 1883, maxPacketBytes, maxConnections 256} or {broker: mqtt://..., clientId};
-                 scores, likewise, port 1884;
-                 lingerMs 20; openPerKind 4; logLevel info;
+                 ${plantsHelp};
+                 frames {host 127.0.0.1, port 1883, maxPacketBytes, maxConnections 256, maxConnectionsPerPlant 64,
+                 tls {certificate, key}} or {broker: mqtts://..., clientId, tls {certificate, key, authority}};
+                 scores, likewise, port 1884; without tls on this machine only, or with withoutTls in so many words;
+                 quota of each plant {framesPerSecond 5000, bytesPerSecond 134217728};
+                 audit: path of the audit log; lingerMs 20; openPerKind 4; logLevel info;
 ${monitoringHelp}`,
   async start({ configFile, folder, env, logger: loggerAt, signal }) {
     const settings = loadConfig({ schema: Schema, env, envNames, file: configFile });
@@ -54,18 +68,28 @@ ${monitoringHelp}`,
     await using opened = new AsyncDisposableStack();
     const monitoring = opened.use(await openMonitoring({ service: "stream-processor", settings, folder, logger, stopping: signal }));
     const log = opened.use(await openLog(settings.log, folder, "smile-stream-processor", logger.child({ part: "log" })));
-    const { frames, scores, lingerMs, openPerKind } = settings;
+    const audit =
+      settings.audit === undefined
+        ? undefined
+        : opened.use(openAuditLog({ path: resolve(folder, settings.audit), actor: "stream-processor" }));
+    const plants = opened.use(openPlantRegistry({ plants: settings.plants, folder, logger, ...(audit && { audit }) }));
+    const frames = opened.use(openEndpoint(settings.frames, folder, "frames", logger));
+    const scores = opened.use(openEndpoint(settings.scores, folder, "scores", logger));
+    const { lingerMs, openPerKind, quota } = settings;
     const service = opened.use(
       await startStreamProcessor({
         log,
         logger,
         deployments,
-        frames,
-        scores,
+        plants,
+        frames: frames.endpoint,
+        scores: scores.endpoint,
+        quota,
         limits: { lingerMs, openPerKind },
         partitions: settings.log.partitions,
       }),
     );
+    audit?.append("service-started", { deployments: deployments.length, plants: plants.plants.length });
     const readsLog = () =>
       service.lag().then(
         () => true,
@@ -78,7 +102,7 @@ ${monitoringHelp}`,
         "connected to the broker of scores": service.endpoints.scores.connected,
         "joined its group of the log": await readsLog(),
       }),
-      metrics: processorMetrics(service),
+      metrics: [...processorMetrics(service), ...plantRegistryMetrics(plants)],
     });
     const owned = opened.move();
     return { done: service.done, [Symbol.asyncDispose]: () => owned.disposeAsync() };

@@ -1,35 +1,47 @@
-import { PipelineError } from "@smile/errors/pipeline-error";
-import type { Log, LogRecord, Position } from "@smile/runtime/log";
-import { partitionOf } from "@smile/runtime/partition";
-import { LOG_TOPICS } from "@smile/schemas/topics";
-import { SeenFrames, type SeenSnapshot, type SenderId } from "./seen-frames.ts";
+import type { Log, Position } from "@smile/runtime/log";
+import { SeenFrames, type SenderId } from "./seen-frames.ts";
+import { restoreSeen, snapshotRecord } from "./seen-log.ts";
 
-/** A year of one frame a minute is one range; these bounds are for gateways that come and go. */
-const BOUNDS = { senders: 20_000, rangesPerSender: 64 };
-/** A crash repeats at most what was merged since the last snapshot, and the plant tells that apart. */
-const SNAPSHOT_EVERY_MS = 2000;
-const READ = { maxRecords: 500, maxBytes: 8 * 1024 * 1024, waitMs: 0 } as const;
+/**
+ * Of one partition. A year of one frame a minute is one range; the bytes are enough for some four thousand gateways and an eighth of what
+ * the log takes as one record.
+ */
+const BOUNDS = { ranges: 64, epochs: 8, bytes: 512 * 1024 };
+/** So many frames make a snapshot due, so that whoever takes over has few to read; a hostile gateway cannot fill the disk with snapshots. */
+const SNAPSHOT_EVERY_FRAMES = 2000;
+const SNAPSHOT_EVERY_MS = { soonest: 2000, latest: 30_000 };
+/** Also without a frame: below the log's retention, so that what a partition has seen does not grow too old to be kept. */
+const REFRESH_EVERY_MS = 24 * 60 * 60 * 1000;
 
-type Followed = { seen: SeenFrames; nextOffset: number; readonly open: Map<string, number>; dirty: boolean };
+type Followed = {
+  readonly seen: SeenFrames;
+  nextOffset: number;
+  /** Frames that wait for their batch: offsets by id. */
+  readonly open: Map<string, number>;
+  /** Dealt with since the last snapshot. */
+  news: number;
+  savedMs: number;
+};
 
 /**
  * Tells frames that were dealt with before from new ones, partition by partition. What it knows is kept beside the frames in the log:
  * a snapshot is appended only after the batches of the frames in it are durable, so it never claims a frame that could be lost. Who
- * takes a partition over starts from the last snapshot.
+ * takes a partition over starts from the last snapshot and the frames that were settled since.
  */
 export class Deduplication {
   readonly #log: Log;
   readonly #partitions = new Map<number, Followed>();
-  #savedMs: number;
+  #nowMs: number;
 
   /** @param nowMs monotonic */
   constructor(log: Log, nowMs: number) {
     this.#log = log;
-    this.#savedMs = nowMs;
+    this.#nowMs = nowMs;
   }
 
   /**
-   * Prepares for a record: reads the last snapshot when its partition is new here, or another member had it meanwhile.
+   * Prepares for a record: reads what the log knows when its partition is new here, or another member had it meanwhile. Everything below
+   * the first record that a member gets is settled.
    * @throws {PipelineError} LOG_UNAVAILABLE
    */
   async follow({ partition, offset }: Pick<Position, "partition" | "offset">, signal: AbortSignal): Promise<void> {
@@ -39,13 +51,13 @@ export class Deduplication {
       followed.nextOffset = offset + 1;
       if (isNext) return;
     }
-    followed ??= { seen: new SeenFrames(BOUNDS), nextOffset: offset + 1, open: new Map(), dirty: false };
+    followed ??= { seen: new SeenFrames(BOUNDS), nextOffset: offset + 1, open: new Map(), news: 0, savedMs: this.#nowMs };
     // Read again from below means that this member lost the partition and got it back: what was open is delivered again.
     if (offset < followed.nextOffset - 1) followed.open.clear();
     followed.nextOffset = offset + 1;
     this.#partitions.set(partition, followed);
-    const snapshot = await this.#lastSnapshot(partition, signal);
-    if (snapshot !== undefined) followed.seen.restore(snapshot);
+    const { seen, open } = followed;
+    await restoreSeen(this.#log, { partition, offset }, seen, signal, (frame, at) => open.get(idOf(frame)) !== at);
   }
 
   /** Whether the frame was dealt with, or waits in an open batch under another offset. */
@@ -65,52 +77,38 @@ export class Deduplication {
     const followed = this.#partitions.get(partition)!;
     followed.open.delete(idOf(frame));
     followed.seen.add(frame);
-    followed.dirty = true;
+    followed.news += 1;
   }
 
-  /** Appends snapshots of what changed, when it is time. Call it after the batches are durable. */
+  /** Appends snapshots where it is time. Call it after the batches are durable. */
   async save(nowMs: number): Promise<void> {
-    if (nowMs - this.#savedMs < SNAPSHOT_EVERY_MS) return;
-    this.#savedMs = nowMs;
-    const changed = [...this.#partitions].filter(([, { dirty }]) => dirty);
-    if (changed.length === 0) return;
-    const records = changed.map(([partition, { seen }]) => ({
-      topic: LOG_TOPICS.seenFrames,
-      key: String(partition),
-      value: Buffer.from(JSON.stringify(seen.snapshot())),
-    }));
-    for (const [, followed] of changed) followed.dirty = false;
-    await this.#log.append(records);
+    this.#nowMs = nowMs;
+    await this.#save(({ news, savedMs }) => {
+      const sinceMs = nowMs - savedMs;
+      if (news === 0) return sinceMs >= REFRESH_EVERY_MS;
+      return sinceMs >= SNAPSHOT_EVERY_MS.latest || (news >= SNAPSHOT_EVERY_FRAMES && sinceMs >= SNAPSHOT_EVERY_MS.soonest);
+    });
   }
 
-  async #lastSnapshot(framesPartition: number, signal: AbortSignal): Promise<SeenSnapshot | undefined> {
-    const ends = await this.#log.ends(LOG_TOPICS.seenFrames);
-    const key = String(framesPartition);
-    const { partition, earliest, latest } = ends[partitionOf(key, ends.length)]!;
-    let last: LogRecord | undefined;
-    for (let offset = earliest; offset < latest && !signal.aborted; ) {
-      const records = await this.#log.read({ topic: LOG_TOPICS.seenFrames, partition, offset }, READ, signal);
-      if (records.length === 0) break;
-      last = records.findLast((record) => record.key === key) ?? last;
-      offset = records.at(-1)!.offset + 1;
+  /** Appends what is new before the end. */
+  async saveAll(): Promise<void> {
+    await this.#save(({ news }) => news > 0);
+  }
+
+  async #save(isDue: (followed: Followed) => boolean): Promise<void> {
+    const due = [...this.#partitions].filter(([, followed]) => isDue(followed));
+    if (due.length === 0) return;
+    const records = due.map(([partition, { seen, open, nextOffset }]) =>
+      snapshotRecord(partition, { upTo: Math.min(nextOffset, ...open.values()), seen: seen.snapshot() }),
+    );
+    for (const [, followed] of due) {
+      followed.news = 0;
+      followed.savedMs = this.#nowMs;
     }
-    return last && parseSnapshot(last);
+    await this.#log.append(records);
   }
 }
 
 function idOf({ plant, gateway, epoch, sequence }: SenderId): string {
   return `${plant} ${gateway} ${epoch} ${sequence}`;
-}
-
-function parseSnapshot({ topic, partition, offset, value }: LogRecord): SeenSnapshot {
-  try {
-    return JSON.parse(Buffer.from(value).toString()) as SeenSnapshot;
-  } catch (error) {
-    throw new PipelineError(
-      "FILE_DAMAGED",
-      `the snapshot at ${topic}/${partition}/${offset} is not JSON`,
-      { topic, partition, offset },
-      error,
-    );
-  }
 }

@@ -2,9 +2,11 @@ import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
 import type { Logger } from "@smile/runtime/logging";
 import { startBroker } from "@smile/runtime/mqtt-broker";
 import { openMqtt } from "@smile/runtime/mqtt-client";
+import type { PlantRegistry } from "@smile/runtime/plant-registry";
 import { type CursorMessage, parseCursor } from "@smile/schemas/cursor";
-import { cursorTopic, NAME, scoresTopic } from "@smile/schemas/topics";
-import { type Endpoint, type EndpointState, isExternal } from "./endpoint.ts";
+import type { PeerIdentity } from "@smile/schemas/registered-plant";
+import { cursorTopic, scoresTopic } from "@smile/schemas/topics";
+import { brokerOptions, clientOptions, type Endpoint, type EndpointState, isExternal } from "./endpoint.ts";
 
 export type Delivery = AsyncDisposable &
   EndpointState & {
@@ -12,39 +14,50 @@ export type Delivery = AsyncDisposable &
     publish(topic: string, payload: Uint8Array): Promise<void>;
   };
 
+const LOG_EVERY_MS = 1000;
+
 /**
  * The way to the plants over MQTT: scores out, cursors in. A cursor that is lost comes again, as the console repeats it, so nothing is kept
  * for us at an external broker.
+ * @param plants whose consoles are heard and served
  * @param onCursor a plant's cursor
  * @param onFailure called when the external broker refuses the subscription
- * @throws {PipelineError} BROKER_DOWN when a broker in this process cannot listen
+ * @throws {PipelineError} BROKER_DOWN when a broker in this process cannot listen, TLS_REQUIRED
  */
 export async function openDelivery(options: {
   readonly endpoint: Endpoint;
+  readonly plants: PlantRegistry;
   readonly onCursor: (plant: string, cursor: CursorMessage) => void;
   readonly logger: Logger;
   readonly onFailure: (error: unknown) => void;
 }): Promise<Delivery> {
-  const { endpoint, logger } = options;
+  const { endpoint, plants, logger } = options;
   /** The one thing that plants may publish. Anything else is refused by resolving: sent again it would be the same. */
-  const hear = async (topic: string, payload: Uint8Array) => {
-    const plant = topic.split("/")[2] ?? "";
+  const hear = async ({ topic, payload, peer }: Heard) => {
     try {
-      if (!NAME.test(plant) || topic !== cursorTopic(plant))
-        throw new PipelineError("FRAME_WRONG_SENDER", "plants publish nothing but their cursor");
-      options.onCursor(plant, parseCursor(payload));
+      options.onCursor(plantOfCursor(topic, peer, plants), parseCursor(payload));
     } catch (error) {
       if (!isPipelineError(error)) throw error;
-      logger.warn({ code: error.code }, "ignored a message to the delivery broker");
+      noteIgnored(error.code);
     }
+  };
+  /** Whoever sends nonsense sends more of it. */
+  let ignored = 0;
+  let loggedMs = Number.NEGATIVE_INFINITY;
+  const noteIgnored = (code: string) => {
+    ignored += 1;
+    if (performance.now() - loggedMs < LOG_EVERY_MS) return;
+    loggedMs = performance.now();
+    logger.warn({ code, total: ignored }, "ignored a message to the delivery broker");
   };
 
   if (!isExternal(endpoint)) {
     const broker = await startBroker({
-      ...endpoint,
+      ...brokerOptions(endpoint, plants),
       logger,
-      authorizePublish: ({ topic, payload }) => hear(topic, payload),
-      authorizeSubscribe: async (_, filter) => isScoresTopic(filter),
+      authorizePublish: hear,
+      authorizeSubscribe: async (peer, _, filter) => mayHaveScores(filter, peer, plants),
+      authorizeForward: (peer, _, topic) => mayHaveScores(topic, peer, plants),
     });
     return {
       url: broker.url,
@@ -55,10 +68,9 @@ export async function openDelivery(options: {
     };
   }
   const connection = openMqtt({
-    url: endpoint.broker,
-    clientId: endpoint.clientId,
+    ...clientOptions(endpoint),
     logger,
-    subscribe: { filters: [cursorTopic("+")], handle: hear },
+    subscribe: { filters: [cursorTopic("+")], handle: (topic, payload) => hear({ topic, payload, peer: null }) },
   });
   connection.ready().catch(options.onFailure);
   return {
@@ -72,8 +84,27 @@ export async function openDelivery(options: {
   };
 }
 
-/** Plants subscribe to the scores of one plant; wildcards would reach the others'. */
-function isScoresTopic(filter: string): boolean {
-  const plant = filter.split("/")[2] ?? "";
-  return NAME.test(plant) && filter === scoresTopic(plant);
+type Heard = { readonly topic: string; readonly payload: Uint8Array; readonly peer: PeerIdentity | null };
+
+/**
+ * The plant whose cursor comes on a topic.
+ * @throws {PipelineError} FRAME_WRONG_SENDER, PLANT_UNKNOWN
+ */
+function plantOfCursor(topic: string, peer: PeerIdentity | null, plants: PlantRegistry): string {
+  const plant = topic.split("/")[2] ?? "";
+  if (topic !== cursorTopic(plant) || !isConsoleOf(plant, peer))
+    throw new PipelineError("FRAME_WRONG_SENDER", "a plant's consoles publish nothing but its cursor");
+  if (plants.find(plant) === undefined) throw new PipelineError("PLANT_UNKNOWN", "the plant is not registered");
+  return plant;
+}
+
+/** A plant's consoles have the scores of their own plant; wildcards would reach the others'. */
+function mayHaveScores(topic: string, peer: PeerIdentity | null, plants: PlantRegistry): boolean {
+  const plant = topic.split("/")[2] ?? "";
+  return topic === scoresTopic(plant) && isConsoleOf(plant, peer) && plants.find(plant) !== undefined;
+}
+
+/** Without TLS nobody can tell: who is on this machine is trusted, and scores are ciphertexts to all but the plant. */
+function isConsoleOf(plant: string, peer: PeerIdentity | null): boolean {
+  return peer === null || (peer.role === "console" && peer.plant === plant);
 }

@@ -1,58 +1,110 @@
-import { isPipelineError, type PipelineError } from "@smile/errors/pipeline-error";
+import { isPipelineError } from "@smile/errors/pipeline-error";
 import type { Log } from "@smile/runtime/log";
-import type { Logger } from "@smile/runtime/logging";
-import { encodeDeadLetter } from "@smile/schemas/dead-letter";
 import { gapCodec } from "@smile/schemas/envelopes";
-import { LOG_TOPICS, NAME } from "@smile/schemas/topics";
-import { admitFrame, admitGap } from "./admission.ts";
-import type { Catalogue } from "./catalogue.ts";
+import { LOG_TOPICS } from "@smile/schemas/topics";
+import { type AdmissionRules, admitFrame, admitGap } from "./admission.ts";
+import type { Arrival } from "./admission-checks.ts";
+import type { PlantQuota } from "./quota.ts";
+import type { Refusals } from "./refusals.ts";
+import type { ReplayGuard } from "./replay-guard.ts";
 
-/** What ingress has done since it started: frames taken and their bytes, gaps taken. `refused` counts by error code. */
-export type IngressCounters = { accepted: number; bytes: number; gaps: number; readonly refused: Record<string, number> };
+/** What ingress has done since it started: frames taken and their bytes, gaps taken, frames that were in the log already. */
+export type IngressCounters = { accepted: number; bytes: number; gaps: number; replayed: number };
+
+/** Where messages are counted that no registered plant answers for. No plant has this name. */
+export const STRANGERS = "";
+
+/** Refusals that a newer register may take back. */
+const BY_REGISTER: ReadonlySet<string> = new Set(["PLANT_UNKNOWN", "SENDER_UNKNOWN", "SIGNATURE_INVALID", "LANES_INVALID", "KEY_UNKNOWN"]);
 
 /**
  * Takes frames, and the gaps between them, off MQTT into the log. `receive` resolves, and only then is the message acknowledged,
- * when it is durable in the log, or when its refusal is durable on the dead-letter topic: sending refused bytes again would change
- * nothing. It rejects when the log cannot take either; then nothing is acknowledged and the gateway sends again.
+ * when it is durable in the log, or when its refusal is dealt with: sending refused bytes again would change nothing. It rejects when the
+ * log cannot take it, or the plant sends too much; then nothing is acknowledged and the gateway sends again.
  */
 export class Ingress {
-  readonly counters: IngressCounters = { accepted: 0, bytes: 0, gaps: 0, refused: {} };
+  readonly counters: IngressCounters = { accepted: 0, bytes: 0, gaps: 0, replayed: 0 };
   readonly #log: Log;
-  readonly #catalogue: Catalogue;
-  readonly #logger: Logger;
+  readonly #rules: AdmissionRules;
+  readonly #guard: ReplayGuard;
+  readonly #quota: PlantQuota;
+  readonly #refusals: Refusals;
 
-  constructor(log: Log, catalogue: Catalogue, logger: Logger) {
+  constructor(
+    log: Log,
+    rules: Omit<AdmissionRules, "isDurable">,
+    { guard, quota, refusals }: { readonly guard: ReplayGuard; readonly quota: PlantQuota; readonly refusals: Refusals },
+  ) {
     this.#log = log;
-    this.#catalogue = catalogue;
-    this.#logger = logger;
+    this.#rules = { ...rules, isDurable: (frame) => guard.isDurable(frame) };
+    this.#guard = guard;
+    this.#quota = quota;
+    this.#refusals = refusals;
   }
 
-  async receive(topic: string, payload: Uint8Array): Promise<void> {
-    const gap = gapCodec.claims(payload); // both come on a gateway's one topic
-    let plant: string;
-    try {
-      plant = gap ? admitGap(topic, payload).plant : admitFrame(topic, payload, this.#catalogue).plant;
-    } catch (error) {
-      if (!isPipelineError(error)) throw error;
-      await this.#refuse(topic, payload, error);
-      return;
-    }
-    // There is nothing to merge or to score in a gap: it goes to the plant among its scores.
-    await this.#log.append([{ topic: gap ? LOG_TOPICS.scores : LOG_TOPICS.frames, key: plant, value: payload }]);
-    if (gap) {
-      this.counters.gaps += 1;
+  /** @throws {PipelineError} QUOTA_EXCEEDED, LOG_UNAVAILABLE */
+  async receive(arrival: Arrival): Promise<void> {
+    // Before anything is looked at: looking is what the quota limits.
+    await this.#quota.turn(this.#payerOf(arrival), arrival.payload.length);
+    if (gapCodec.claims(arrival.payload))
+      await this.#takeGap(arrival); // both come on a gateway's one topic
+    else await this.#takeFrame(arrival);
+  }
+
+  async #takeFrame(arrival: Arrival): Promise<void> {
+    const admitted = await this.#unlessRefused(arrival, () => admitFrame(arrival, this.#rules, Date.now()));
+    if (admitted === undefined) return;
+    const { frame, isRepeated } = admitted;
+    const { payload } = arrival;
+    const append = () => this.#log.append([{ topic: LOG_TOPICS.frames, key: frame.plant, value: payload }]);
+    if (isRepeated || !(await this.#guard.once(frame, append))) {
+      this.counters.replayed += 1;
       return;
     }
     this.counters.accepted += 1;
     this.counters.bytes += payload.length;
   }
 
-  async #refuse(topic: string, payload: Uint8Array, error: PipelineError): Promise<void> {
-    const [, , plant = "", gateway = ""] = topic.split("/");
-    const sender = NAME.test(plant) && NAME.test(gateway) ? { plant, gateway } : { plant: "unknown", gateway: "unknown" };
-    const letter = encodeDeadLetter(error, sender, payload, Date.now());
-    await this.#log.append([{ topic: LOG_TOPICS.deadLetters, key: sender.plant, value: letter }]);
-    this.counters.refused[error.code] = (this.counters.refused[error.code] ?? 0) + 1;
-    this.#logger.warn({ ...sender, code: error.code, facts: error.facts }, "refused a frame");
+  async #takeGap(arrival: Arrival): Promise<void> {
+    const gap = await this.#unlessRefused(arrival, () => admitGap(arrival, this.#rules, Date.now()));
+    if (gap === undefined) return;
+    // There is nothing to merge or to score in a gap: it goes to the plant among its scores.
+    await this.#log.append([{ topic: LOG_TOPICS.scores, key: gap.plant, value: arrival.payload }]);
+    this.counters.gaps += 1;
   }
+
+  async #unlessRefused<T>(arrival: Arrival, admit: () => T): Promise<T | undefined> {
+    try {
+      return this.#withNewestRegister(arrival, admit);
+    } catch (error) {
+      if (!isPipelineError(error)) throw error;
+      await this.#refusals.refuse(arrival, error);
+      return undefined;
+    }
+  }
+
+  /** A frame may be here before the register is read that makes it good. */
+  #withNewestRegister<T>({ topic }: Arrival, admit: () => T): T {
+    const { registry } = this.#rules;
+    const plant = plantOf(topic);
+    const before = registry.find(plant);
+    try {
+      return admit();
+    } catch (error) {
+      if (!isPipelineError(error) || !BY_REGISTER.has(error.code)) throw error;
+      const newest = registry.refresh(plant);
+      if (newest === undefined || newest === before) throw error;
+      return admit();
+    }
+  }
+
+  #payerOf({ topic, peer }: Arrival): string {
+    const plant = peer?.plant ?? plantOf(topic);
+    return this.#rules.registry.find(plant) === undefined ? STRANGERS : plant;
+  }
+}
+
+/** The plant that a topic names, if it names any. */
+function plantOf(topic: string): string {
+  return topic.split("/")[2] ?? "";
 }

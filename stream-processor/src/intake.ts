@@ -1,37 +1,41 @@
 import type { Logger } from "@smile/runtime/logging";
 import { startBroker } from "@smile/runtime/mqtt-broker";
 import { openMqtt } from "@smile/runtime/mqtt-client";
+import type { PlantRegistry } from "@smile/runtime/plant-registry";
 import { framesTopic } from "@smile/schemas/topics";
-import { type Endpoint, type EndpointState, isExternal } from "./endpoint.ts";
+import type { Arrival } from "./admission-checks.ts";
+import { brokerOptions, clientOptions, type Endpoint, type EndpointState, isExternal } from "./endpoint.ts";
 
 export type Intake = AsyncDisposable & EndpointState;
 
 /**
  * Takes frames off MQTT. Through a broker in this process, a gateway's PUBACK waits for `receive`. Behind an external broker, that broker
  * has acknowledged already; what waits for `receive` is its message to us, which it keeps in our session until then. Frames come one after
- * the other there, so that they stay in order.
+ * the other there, so that they stay in order; who sent them is for that broker to check, and for their signatures to prove.
+ * @param plants with TLS, whose gateways may connect
  * @param receive resolves when the message is taken over; when it rejects, the message comes again
  * @param onFailure called when the external broker refuses the subscription
- * @throws {PipelineError} BROKER_DOWN when a broker in this process cannot listen
+ * @throws {PipelineError} BROKER_DOWN when a broker in this process cannot listen, TLS_REQUIRED
  */
 export async function openIntake(options: {
   readonly endpoint: Endpoint;
-  readonly receive: (topic: string, payload: Uint8Array) => Promise<void>;
+  readonly plants: PlantRegistry;
+  readonly receive: (arrival: Arrival) => Promise<void>;
   readonly logger: Logger;
   readonly onFailure: (error: unknown) => void;
 }): Promise<Intake> {
-  const { endpoint, receive, logger } = options;
+  const { endpoint, plants, receive, logger } = options;
   if (!isExternal(endpoint)) {
-    const broker = await startBroker({ ...endpoint, logger, authorizePublish: ({ topic, payload }) => receive(topic, payload) });
+    // Nobody may subscribe to anything.
+    const broker = await startBroker({ ...brokerOptions(endpoint, plants), logger, authorizePublish: receive });
     return { url: broker.url, connected: true, cutOff: broker.cutOff, [Symbol.asyncDispose]: () => broker[Symbol.asyncDispose]() };
   }
   const connection = openMqtt({
-    url: endpoint.broker,
-    clientId: endpoint.clientId,
+    ...clientOptions(endpoint),
     logger,
     // The broker keeps what we have not acknowledged, also while we are away.
     persistentSession: true,
-    subscribe: { filters: [framesTopic("+", "+")], handle: receive },
+    subscribe: { filters: [framesTopic("+", "+")], handle: (topic, payload) => receive({ topic, payload, peer: null }) },
   });
   connection.ready().catch(options.onFailure);
   return {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { isPipelineError } from "@smile/errors/pipeline-error";
 import type { GroupMember, Log, LogRecord, Position, ReadLimits } from "@smile/runtime/log";
 import type { Logger } from "@smile/runtime/logging";
@@ -13,6 +14,8 @@ export type MergingCounters = { frames: number; batches: number; repeated: numbe
 
 const READ: Omit<ReadLimits, "waitMs"> = { maxRecords: 256, maxBytes: 8 * 1024 * 1024 };
 const IDLE_WAIT_MS = 1000;
+/** What stopping may wait for the last snapshot. */
+const LAST_SAVE_MS = 2000;
 
 /**
  * Frames out of the log, batches into it, until the signal stops it. A frame is settled once its batch is durable; what was still
@@ -80,4 +83,7 @@ export async function mergeFramesOf(
       }
     }
   }
+  // Without it the next start reads a few frames again.
+  const saved = deduplication.saveAll().catch((error: unknown) => logger.warn({ err: error }, "left no last snapshot of the frames seen"));
+  await Promise.race([saved, delay(LAST_SAVE_MS, undefined, { ref: false })]);
 }

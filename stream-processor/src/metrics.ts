@@ -6,7 +6,7 @@ import type { StreamProcessor } from "./service.ts";
 export function processorMetrics(
   processor: Pick<StreamProcessor, "counters" | "endpoints" | "lag" | "plantLags">,
 ): readonly MetricDefinition[] {
-  const { ingress, merging, egress } = processor.counters;
+  const { ingress, refusals, quota, merging, egress } = processor.counters;
   const byBroker = (samplesOf: (state: EndpointState) => readonly Sample[]) =>
     Object.entries(processor.endpoints).flatMap(([broker, state]) =>
       samplesOf(state).map(({ labels, value }) => ({ labels: { broker, ...labels }, value })),
@@ -21,9 +21,29 @@ export function processorMetrics(
     {
       kind: "counter",
       name: "smile_stream_processor_frames_refused_total",
-      help: "Frames that went to the dead-letter topic, by error code",
+      help: "Frames and gaps that were refused, by error code",
       labels: ["code"],
-      read: () => samplesBy("code", ingress.refused),
+      read: () => samplesBy("code", refusals.counts),
+    },
+    total(
+      "dead_letters_suppressed",
+      "Refused messages that left no dead letter: their plant's budget was spent",
+      () => refusals.suppressed,
+    ),
+    total("frames_replayed", "Frames that were acknowledged and not appended: they were in the log already", () => ingress.replayed),
+    {
+      kind: "counter",
+      name: "smile_stream_processor_quota_wait_seconds_total",
+      help: "Time that messages waited for their plant's quota, by plant; of unregistered ones under an empty name",
+      labels: ["plant"],
+      read: () => samplesBy("plant", quota.waitedSeconds),
+    },
+    {
+      kind: "counter",
+      name: "smile_stream_processor_quota_exceeded_total",
+      help: "Messages that were not taken because too many of their plant waited, by plant; their gateways send them again",
+      labels: ["plant"],
+      read: () => samplesBy("plant", quota.exceeded),
     },
     total("frames_read", "Frames read from the log for merging", () => merging.frames),
     total("frames_repeated", "Frames of the log that had been merged before", () => merging.repeated),

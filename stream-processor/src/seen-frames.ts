@@ -3,8 +3,8 @@ import type { MessageId } from "@smile/schemas/envelopes";
 /** Closed ranges of sequences of one gateway and epoch, ascending and apart from each other: [first, last, first, last, ...]. */
 type Ranges = number[];
 
-/** What `snapshot` gives and `restore` takes: JSON-able. */
-export type SeenSnapshot = {
+/** What `snapshot` gives and `restore` takes: JSON-able, who was silent for longest first within each plant. */
+export type SeenSnapshot = readonly {
   readonly plant: string;
   readonly gateway: string;
   readonly epoch: number;
@@ -14,54 +14,105 @@ export type SeenSnapshot = {
 /** Where senders of one plant are told from those of another. */
 export type SenderId = MessageId & { readonly plant: string };
 
+export type SeenBounds = {
+  /** Of one epoch. */
+  readonly ranges: number;
+  /** Of one gateway. */
+  readonly epochs: number;
+  /** Of a snapshot's JSON, all plants together. */
+  readonly bytes: number;
+};
+
+/** Gateways of a plant and their epochs, each in the order of their last frame. `bytes`: at most what they take in a snapshot. */
+type Plant = { readonly gateways: Map<string, Map<number, Ranges>>; bytes: number };
+
+/** Of an epoch's JSON without its names and ranges, and of one range: numbers below 2^53 have 16 digits. */
+const EPOCH_BYTES = 64;
+const RANGE_BYTES = 34;
+
 /**
  * Which frames were dealt with, by (plant, gateway, epoch, sequence): sent again, they are told apart. Sequences come almost in order,
- * so a gateway takes one or two ranges; what a gateway leaves out for good costs one more. Bounded: beyond `rangesPerSender` the lowest
- * range is forgotten, and beyond `senders` the one that was silent for longest. What is forgotten may pass a second time, which the
- * plant tells apart; taking a frame for seen that was not would lose it.
+ * so a gateway takes one or two ranges; what a gateway leaves out for good costs one more. Bounded, and who goes beyond a bound pays
+ * with what is known of itself: an epoch forgets its lowest range, a gateway its epoch that was silent for longest, and when all plants
+ * together are too much, the largest one forgets its gateway that was silent for longest. What is forgotten may pass a second time, which
+ * the plant tells apart; taking a frame for seen that was not would lose it.
  */
 export class SeenFrames {
-  readonly #bounds: { readonly senders: number; readonly rangesPerSender: number };
-  readonly #senders = new Map<string, { readonly plant: string; readonly gateway: string; readonly epoch: number; ranges: Ranges }>();
+  readonly #bounds: SeenBounds;
+  readonly #plants = new Map<string, Plant>();
+  #bytes = 0;
 
-  constructor(bounds: { readonly senders: number; readonly rangesPerSender: number }) {
+  constructor(bounds: SeenBounds) {
     this.#bounds = bounds;
   }
 
   /** Whether the frame was dealt with before. */
   has({ plant, gateway, epoch, sequence }: SenderId): boolean {
-    const ranges = this.#senders.get(key(plant, gateway, epoch))?.ranges ?? [];
+    const ranges = this.#plants.get(plant)?.gateways.get(gateway)?.get(epoch) ?? [];
     const at = lastStartingBy(ranges, sequence);
     return at >= 0 && sequence <= ranges[at + 1]!;
   }
 
   /** Notes that the frame is dealt with. */
   add({ plant, gateway, epoch, sequence }: SenderId): void {
-    const id = key(plant, gateway, epoch);
-    const sender = this.#senders.get(id) ?? { plant, gateway, epoch, ranges: [] };
-    this.#senders.delete(id);
-    this.#senders.set(id, sender);
-    insert(sender.ranges, sequence);
-    if (sender.ranges.length > 2 * this.#bounds.rangesPerSender) sender.ranges.splice(0, 2);
-    if (this.#senders.size > this.#bounds.senders) this.#senders.delete(this.#senders.keys().next().value!);
+    this.#change({ plant, gateway, epoch }, (ranges) => insert(ranges, sequence));
   }
 
   snapshot(): SeenSnapshot {
-    return [...this.#senders.values()].map(({ plant, gateway, epoch, ranges }) => ({ plant, gateway, epoch, ranges: [...ranges] }));
+    return [...this.#plants].flatMap(([plant, { gateways }]) =>
+      [...gateways].flatMap(([gateway, epochs]) => [...epochs].map(([epoch, ranges]) => ({ plant, gateway, epoch, ranges: [...ranges] }))),
+    );
   }
 
-  /** Adds what a snapshot holds to what is known. */
+  /** Adds what a snapshot holds to what is known, within the bounds of this one. */
   restore(snapshot: SeenSnapshot): void {
-    for (const { plant, gateway, epoch, ranges } of snapshot) {
-      const id = key(plant, gateway, epoch);
-      const known = this.#senders.get(id)?.ranges ?? [];
-      this.#senders.delete(id);
-      this.#senders.set(id, { plant, gateway, epoch, ranges: union(known, ranges) });
-    }
+    for (const { ranges, ...sender } of snapshot) this.#change(sender, (known) => known.splice(0, Infinity, ...union(known, ranges)));
+  }
+
+  #change({ plant, gateway, epoch }: Omit<SenderId, "sequence">, change: (ranges: Ranges) => void): void {
+    const holder = this.#plants.get(plant) ?? { gateways: new Map(), bytes: 0 };
+    this.#plants.set(plant, holder);
+    const epochs = holder.gateways.get(gateway) ?? new Map<number, Ranges>();
+    const ranges = epochs.get(epoch) ?? [];
+    let grown = -bytesOf(plant, gateway, ranges);
+    change(ranges);
+    ranges.splice(0, Math.max(0, ranges.length - 2 * this.#bounds.ranges));
+    grown += bytesOf(plant, gateway, ranges);
+    // To the end: who was silent for longest comes first.
+    epochs.delete(epoch);
+    epochs.set(epoch, ranges);
+    holder.gateways.delete(gateway);
+    holder.gateways.set(gateway, epochs);
+    this.#count(holder, grown);
+    if (epochs.size > this.#bounds.epochs) this.#forget(plant, holder, gateway);
+    while (this.#bytes > this.#bounds.bytes) this.#forgetOfLargest();
+  }
+
+  #forgetOfLargest(): void {
+    const [plant, holder] = [...this.#plants].reduce((largest, each) => (each[1].bytes > largest[1].bytes ? each : largest));
+    this.#forget(plant, holder, holder.gateways.keys().next().value!);
+  }
+
+  /** Forgets the gateway's epoch that was silent for longest. */
+  #forget(plant: string, holder: Plant, gateway: string): void {
+    const epochs = holder.gateways.get(gateway)!;
+    const [epoch, ranges] = epochs.entries().next().value!;
+    epochs.delete(epoch);
+    this.#count(holder, -bytesOf(plant, gateway, ranges));
+    if (epochs.size === 0) holder.gateways.delete(gateway);
+    if (holder.gateways.size === 0) this.#plants.delete(plant);
+  }
+
+  #count(holder: Plant, bytes: number): void {
+    holder.bytes += bytes;
+    this.#bytes += bytes;
   }
 }
 
-const key = (plant: string, gateway: string, epoch: number) => `${plant} ${gateway} ${epoch}`;
+/** Nothing for an epoch that is not there yet: it has no ranges. */
+function bytesOf(plant: string, gateway: string, ranges: Ranges): number {
+  return ranges.length === 0 ? 0 : EPOCH_BYTES + plant.length + gateway.length + (RANGE_BYTES * ranges.length) / 2;
+}
 
 /** Index of the last range that starts at or below a sequence; -2 when there is none. Ranges are few and the newest is the likely one. */
 function lastStartingBy(ranges: Ranges, sequence: number): number {

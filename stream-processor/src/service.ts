@@ -3,6 +3,7 @@ import { Egress, type EgressCounters } from "@smile/runtime/egress";
 import type { Service } from "@smile/runtime/lifecycle";
 import type { Log } from "@smile/runtime/log";
 import type { Logger } from "@smile/runtime/logging";
+import type { PlantRegistry } from "@smile/runtime/plant-registry";
 import type { Deployment } from "@smile/schemas/documents";
 import { LOG_TOPICS } from "@smile/schemas/topics";
 import type { BatcherLimits } from "./batcher.ts";
@@ -12,16 +13,23 @@ import type { Endpoint, EndpointState } from "./endpoint.ts";
 import { Ingress, type IngressCounters } from "./ingress.ts";
 import { openIntake } from "./intake.ts";
 import { type MergingCounters, mergeFramesOf } from "./merging.ts";
+import { defaultQuota, PlantQuota, type Quota } from "./quota.ts";
+import { Refusals } from "./refusals.ts";
+import { ReplayGuard } from "./replay-guard.ts";
 
 export type StreamProcessorOptions = {
   readonly log: Log;
   readonly logger: Logger;
   readonly deployments: readonly Deployment[];
+  /** Whose frames are taken and who gets scores. Changes count at once. The caller disposes of it. */
+  readonly plants: PlantRegistry;
   /** Where gateways publish frames. */
   readonly frames: Endpoint;
   /** Where plants fetch scores: a broker of its own, so that a frozen subscriber cannot stall ingest. */
   readonly scores: Endpoint;
   readonly limits: BatcherLimits;
+  /** Of each plant; default `defaultQuota`. */
+  readonly quota?: Quota;
   /** Partitions of each topic, when it is created. */
   readonly partitions: number;
 };
@@ -30,7 +38,13 @@ export type StreamProcessor = Service & {
   readonly framesUrl: string;
   readonly scoresUrl: string;
   readonly endpoints: { readonly frames: EndpointState; readonly scores: EndpointState };
-  readonly counters: { readonly ingress: IngressCounters; readonly merging: MergingCounters; readonly egress: EgressCounters };
+  readonly counters: {
+    readonly ingress: IngressCounters;
+    readonly refusals: Refusals;
+    readonly quota: PlantQuota;
+    readonly merging: MergingCounters;
+    readonly egress: EgressCounters;
+  };
   /** Frames of this member's partitions that are not settled. */
   lag(): Promise<number>;
   /** Records of each plant's partition behind its cursor, other plants' included: no fewer than the plant has still to fetch. */
@@ -45,7 +59,7 @@ export const MERGING_GROUP = "smile-stream-processor";
  * @throws {PipelineError} BROKER_DOWN, LOG_UNAVAILABLE, LOG_GROUP_BUSY
  */
 export async function startStreamProcessor(options: StreamProcessorOptions): Promise<StreamProcessor> {
-  const { log, logger, deployments, limits, partitions } = options;
+  const { log, logger, deployments, plants, limits, partitions } = options;
   await log.ensureTopics(Object.values(LOG_TOPICS).map((name) => ({ name, partitions })));
   const catalogue = new Catalogue(deployments);
   const ended = Promise.withResolvers<void>();
@@ -62,12 +76,14 @@ export async function startStreamProcessor(options: StreamProcessorOptions): Pro
   const delivery: Delivery = opened.use(
     await openDelivery({
       endpoint: options.scores,
+      plants,
       onCursor: (plant, cursor) => egress.cursor(plant, cursor),
       logger: logger.child({ part: "egress" }),
       onFailure,
     }),
   );
   opened.use(egress);
+  plants.onChange(() => egress.endFeeds((plant) => plants.find(plant) === undefined));
   const member = opened.use(await log.join(MERGING_GROUP, [LOG_TOPICS.frames]));
   const merging = mergeFramesOf(log, member, { catalogue, limits, logger: logger.child({ part: "merging" }), counters }, stop.signal);
   merging.then(() => ended.resolve(), ended.reject);
@@ -75,11 +91,16 @@ export async function startStreamProcessor(options: StreamProcessorOptions): Pro
     stop.abort();
     await merging.catch(() => {});
   });
-  const ingress = new Ingress(log, catalogue, logger.child({ part: "ingress" }));
+  const guard = new ReplayGuard();
+  await guard.restore(log, stop.signal);
+  const quota = new PlantQuota(options.quota ?? defaultQuota);
+  const refusals = new Refusals(log, plants, logger.child({ part: "ingress" }));
+  const ingress = new Ingress(log, { registry: plants, catalogue }, { guard, quota, refusals });
   const intake = opened.use(
     await openIntake({
       endpoint: options.frames,
-      receive: (topic, payload) => ingress.receive(topic, payload),
+      plants,
+      receive: (arrival) => ingress.receive(arrival),
       logger: logger.child({ part: "ingress" }),
       onFailure,
     }),
@@ -90,7 +111,7 @@ export async function startStreamProcessor(options: StreamProcessorOptions): Pro
     framesUrl: intake.url,
     scoresUrl: delivery.url,
     endpoints: { frames: intake, scores: delivery },
-    counters: { ingress: ingress.counters, merging: counters, egress: egress.counters },
+    counters: { ingress: ingress.counters, refusals, quota, merging: counters, egress: egress.counters },
     lag: () => member.lag(),
     plantLags: () => egress.lags(),
     done: ended.promise,

@@ -9,11 +9,14 @@ const logger = silentLogger();
 const signal = new AbortController().signal;
 const at = (offset: number, partition = 0) => ({ topic: LOG_TOPICS.frames, partition, offset });
 const frame = (sequence: number) => ({ plant: "p", gateway: "g", epoch: 1, sequence });
-const LATER_MS = 10_000;
+const LATER_MS = 60_000;
 
 async function openLog(): Promise<Log> {
   const log = await openTemporaryLog({ logger });
-  await log.ensureTopics([{ name: LOG_TOPICS.seenFrames, partitions: 3 }]);
+  await log.ensureTopics([
+    { name: LOG_TOPICS.seenFrames, partitions: 3 },
+    { name: LOG_TOPICS.frames, partitions: 6 },
+  ]);
   return log;
 }
 

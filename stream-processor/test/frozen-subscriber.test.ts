@@ -2,12 +2,15 @@ import { setTimeout as delay } from "node:timers/promises";
 import { openTemporaryLog } from "@smile/runtime/embedded-log";
 import { silentLogger } from "@smile/runtime/logging";
 import { openMqtt } from "@smile/runtime/mqtt-client";
+import { FixedRegistry } from "@smile/runtime/plant-registry";
 import { deliveryCodec } from "@smile/schemas/envelopes";
 import { cursorTopic, LOG_TOPICS, scoresTopic } from "@smile/schemas/topics";
 import { expect, it } from "vitest";
+import { fixturePlant } from "../../schemas/test/fixture-register.ts";
 import { startStreamProcessor } from "../src/service.ts";
 
 const logger = silentLogger();
+const plants = new FixedRegistry(["north", "south"].map((plant) => fixturePlant({ plant, gateways: [] }).register));
 const loopback = { host: "127.0.0.1", port: 0 };
 /** Together far more than sockets hold, on both ends. */
 const scores = 400;
@@ -46,6 +49,7 @@ it("keeps a plant's scores flowing while another plant's subscriber is frozen, c
     log,
     logger,
     deployments: [],
+    plants,
     frames: loopback,
     scores: { ...loopback, limits: { drainTimeoutMs: 3000 } },
     limits,

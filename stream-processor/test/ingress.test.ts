@@ -5,6 +5,7 @@ import type { Log } from "@smile/runtime/log";
 import { silentLogger } from "@smile/runtime/logging";
 import { openMqtt } from "@smile/runtime/mqtt-client";
 import { deadLetterCodec, frameCodec, type Gap, gapCodec } from "@smile/schemas/envelopes";
+import { signGap } from "@smile/schemas/signing";
 import { framesTopic, LOG_TOPICS } from "@smile/schemas/topics";
 import { expect, it } from "vitest";
 import { collect } from "../../test/support/collect.ts";
@@ -20,6 +21,7 @@ async function start(log: Log, small: Awaited<ReturnType<typeof smallDeployment>
     log,
     logger,
     deployments: [small.deployed.deployment],
+    plants: small.registry,
     frames: loopback,
     scores: loopback,
     limits: { lingerMs: 20, openPerKind: 4 },
@@ -32,6 +34,7 @@ it("acknowledges a frame once it is durable in the log and not before, and a ref
   await using log = await openTemporaryLog({ logger });
   const held: { topic: string; release: () => void }[] = [];
   const slow = watchedLog(log, async ([record]) => {
+    if (record!.topic === LOG_TOPICS.seenFrames) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     held.push({ topic: record!.topic, release: resolve });
     await promise;
@@ -85,15 +88,15 @@ it("acknowledges nothing while the log fails: the gateway sends again, and every
   const sequences = records.map(({ value }) => frameCodec.decode(value).sequence);
   // Those sent again may come behind newer ones, and some twice; their ids tell.
   expect([...new Set(sequences)].sort()).toEqual([0, 1, 2, 3, 4, 5]);
-  expect(processor.counters.ingress.refused).toEqual({});
+  expect(processor.counters.refusals.counts).toEqual({});
 });
 
-it("puts a gateway's gaps among the plant's scores, and refuses gaps of another sender or that contradict themselves", async () => {
+it("puts a gateway's gaps among the plant's scores, and refuses gaps of others or that contradict themselves", async () => {
   using small = await smallDeployment();
   await using log = await openTemporaryLog({ logger });
   await using processor = await start(log, small);
   await using gateway = openMqtt({ url: processor.framesUrl, clientId: "g", logger });
-  const gap: Gap = {
+  const gap: Omit<Gap, "signature"> = {
     plant: PLANT,
     gateway: "g",
     epoch: 7,
@@ -104,23 +107,67 @@ it("puts a gateway's gaps among the plant's scores, and refuses gaps of another 
     fromTimeMs: 1000,
     toTimeMs: 3000,
     reason: "bytes",
-    signature: new Uint8Array(0),
   };
-  const wrong: readonly [code: string, changes: Partial<Gap>][] = [
-    ["FRAME_WRONG_SENDER", { gateway: "other" }],
-    ["FRAME_WRONG_SENDER", { plant: "other" }],
-    ["FRAME_MALFORMED", { toSequence: 2 }],
-    ["FRAME_MALFORMED", { frames: 2 }],
-    ["FRAME_MALFORMED", { windows: -1 }],
-    ["FRAME_MALFORMED", { toTimeMs: 999 }],
-    ["FRAME_WRONG_LENGTH", { signature: new Uint8Array(2000) }],
+  const signed = (changes: Partial<Gap> = {}, signer = "g") => signGap({ ...gap, ...changes }, small.plant.signingKeys.get(signer)!);
+  const wrong: readonly [code: string, gap: Gap][] = [
+    ["FRAME_WRONG_SENDER", signed({ gateway: "other" })],
+    ["FRAME_WRONG_SENDER", signed({ plant: "other" })],
+    ["SIGNATURE_INVALID", signed({}, "h")],
+    ["SIGNATURE_INVALID", { ...signed(), windows: 13 }],
+    ["SIGNATURE_INVALID", { ...signed(), signature: new Uint8Array(0) }],
+    ["FRAME_MALFORMED", signed({ toSequence: 2 })],
+    ["FRAME_MALFORMED", signed({ frames: 2 })],
+    ["FRAME_MALFORMED", signed({ windows: -1 })],
+    ["FRAME_MALFORMED", signed({ toTimeMs: 999 })],
+    ["FRAME_WRONG_LENGTH", { ...signed(), signature: new Uint8Array(2000) }],
   ];
-  for (const [, changes] of wrong) await gateway.publish(framesTopic(PLANT, "g"), gapCodec.encode({ ...gap, ...changes }));
-  await gateway.publish(framesTopic(PLANT, "g"), gapCodec.encode(gap));
+  for (const [, each] of wrong) await gateway.publish(framesTopic(PLANT, "g"), gapCodec.encode(each));
+  await gateway.publish(framesTopic(PLANT, "g"), gapCodec.encode(signed()));
   const [record] = await collect(log, LOG_TOPICS.scores, (records) => records.length > 0);
   expect(record).toMatchObject({ offset: 0, key: PLANT });
   expect(gapCodec.decode(record!.value)).toMatchObject({ fromSequence: 3, toSequence: 5, windows: 12, reason: "bytes" });
   const letters = await collect(log, LOG_TOPICS.deadLetters, (records) => records.length >= wrong.length);
   expect(letters.map(({ value }) => deadLetterCodec.decode(value).code)).toEqual(wrong.map(([code]) => code));
   expect(processor.counters.ingress).toMatchObject({ accepted: 0, gaps: 1 });
+});
+
+it("appends a frame once that comes twice at the same time, and acknowledges both when it is durable", async () => {
+  using small = await smallDeployment();
+  await using log = await openTemporaryLog({ logger });
+  const release = Promise.withResolvers<void>();
+  const slow = watchedLog(log, async ([record]) => {
+    if (record!.topic === LOG_TOPICS.frames) await release.promise;
+  });
+  await using processor = await start(slow, small);
+  const topic = framesTopic(PLANT, "g");
+  const payload = small.encode(small.frame("g", 0, [{ lane: 0, features: small.window(1) }]));
+  let acknowledged = 0;
+  await using opened = new AsyncDisposableStack();
+  const published = ["a", "b"].map(async (clientId) => {
+    const gateway = opened.use(openMqtt({ url: processor.framesUrl, clientId, logger }));
+    await gateway.ready();
+    await gateway.publish(topic, payload);
+    acknowledged += 1;
+  });
+  const other = opened.use(openMqtt({ url: processor.framesUrl, clientId: "c", logger }));
+  await other.ready();
+  await other.publish(topic, Buffer.from("refused at once")); // behind the two
+  expect(acknowledged).toBe(0);
+  release.resolve();
+  await Promise.all(published);
+  expect(processor.counters.ingress).toMatchObject({ accepted: 1, replayed: 1 });
+  expect((await log.ends(LOG_TOPICS.frames))[0]!.latest).toBe(1);
+});
+
+it("takes nothing for durable that the log refused: the frame comes in when it is sent again", async () => {
+  using small = await smallDeployment();
+  await using log = await openTemporaryLog({ logger });
+  let failures = 0;
+  const failing = watchedLog(log, async ([record]) => {
+    if (record!.topic === LOG_TOPICS.frames && failures++ < 1) throw new PipelineError("LOG_UNAVAILABLE", "the disk is full");
+  });
+  await using processor = await start(failing, small);
+  await using gateway = openMqtt({ url: processor.framesUrl, clientId: "g", logger });
+  await gateway.publish(framesTopic(PLANT, "g"), small.encode(small.frame("g", 0, [{ lane: 0, features: small.window(1) }])));
+  expect(processor.counters.ingress).toMatchObject({ accepted: 1, replayed: 0 });
 });

@@ -18,6 +18,7 @@ const start = (log: Log, deployments: readonly SmallDeployment[], lingerMs: numb
     log,
     logger,
     deployments: deployments.map(({ deployed }) => deployed.deployment),
+    plants: deployments[0]!.registry,
     frames: loopback,
     scores: loopback,
     limits: { lingerMs, openPerKind: 4 },

@@ -2,21 +2,24 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { openTemporaryLog } from "@smile/runtime/embedded-log";
 import { silentLogger } from "@smile/runtime/logging";
 import { openMqtt } from "@smile/runtime/mqtt-client";
+import { FixedRegistry } from "@smile/runtime/plant-registry";
 import { encodeCursor, parseCursor } from "@smile/schemas/cursor";
 import { deliveryCodec } from "@smile/schemas/envelopes";
 import { cursorTopic, LOG_TOPICS, scoresTopic } from "@smile/schemas/topics";
 import { expect, it } from "vitest";
+import { fixturePlant } from "../../schemas/test/fixture-register.ts";
 import { startStreamProcessor } from "../src/service.ts";
 
 const loopback = { host: "127.0.0.1", port: 0 };
 const logger = silentLogger();
+const plants = new FixedRegistry(["north", "south"].map((plant) => fixturePlant({ plant, gateways: [] }).register));
 
 async function open() {
   await using opened = new AsyncDisposableStack();
   const log = opened.use(await openTemporaryLog({ logger }));
   const limits = { lingerMs: 20, openPerKind: 4 };
   const processor = opened.use(
-    await startStreamProcessor({ log, logger, deployments: [], frames: loopback, scores: loopback, limits, partitions: 1 }),
+    await startStreamProcessor({ log, logger, deployments: [], plants, frames: loopback, scores: loopback, limits, partitions: 1 }),
   );
   const owned = opened.move();
   return { log, processor, [Symbol.asyncDispose]: () => owned.disposeAsync() };

@@ -4,7 +4,9 @@ import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { openEmbeddedLog } from "@smile/runtime/embedded-log";
 import { silentLogger } from "@smile/runtime/logging";
+import { FixedRegistry } from "@smile/runtime/plant-registry";
 import { LOG_TOPICS } from "@smile/schemas/topics";
+import type { Arrival } from "../src/admission-checks.ts";
 import { openIntake } from "../src/intake.ts";
 
 const [path = "", msPerRecord = ""] = process.argv.slice(2);
@@ -12,7 +14,7 @@ const logger = silentLogger();
 await using log = await openEmbeddedLog({ path, logger });
 await log.ensureTopics([{ name: LOG_TOPICS.frames, partitions: 4 }]);
 let before: Promise<unknown> = Promise.resolve();
-const receive = async (topic: string, payload: Uint8Array) => {
+const receive = async ({ topic, payload }: Arrival) => {
   const turn = before.then(() => delay(Number(msPerRecord)));
   before = turn;
   await turn;
@@ -20,6 +22,7 @@ const receive = async (topic: string, payload: Uint8Array) => {
 };
 await using intake = await openIntake({
   endpoint: { host: "127.0.0.1", port: 0 },
+  plants: new FixedRegistry([]),
   receive,
   logger,
   onFailure: (error) => {

@@ -151,6 +151,19 @@ describe("key epochs", () => {
     expect((await addEpoch(keystore, PARAMS[0], "public", [], START + 103)).keys.at(-1)!.keyEpoch).toBe(3);
   });
 
+  it("a number is never given again, not even when the key that had the highest one is destroyed", async () => {
+    const first = await createKeystore("plant-1", PARAMS[0], "symmetric", ["a"], START);
+    const joined = await addGatewayKey(first, PARAMS[0], "b", START);
+    const left = retireKeys(joined, ({ gateway }) => gateway === "b", { retainMs: 0, nowMs: START });
+    const { keystore } = destroyExpired(left, START);
+    const again = await addGatewayKey(keystore, PARAMS[0], "b", START + 1);
+    expect(again.keys.map(({ gateway, keyEpoch, state }) => [gateway, keyEpoch, state])).toEqual([
+      ["a", 1, "active"],
+      ["b", 3, "active"],
+    ]);
+    expect(again.destroyed.map(({ gateway, keyEpoch }) => [gateway, keyEpoch])).toEqual([["b", 2]]);
+  });
+
   it("keys of other parameters are not touched by a rotation, and a retention that is no time is refused", async () => {
     const first = await createKeystore("plant-1", PARAMS[0], "public", [], START);
     const moved = activateEpoch(await addEpoch(first, PARAMS[1], "public", [], START), { retainMs: 100, nowMs: START });

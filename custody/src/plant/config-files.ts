@@ -1,0 +1,65 @@
+import { isLoopback, WITHOUT_TLS } from "@smile/runtime/tls-config";
+import type { ServiceDocument } from "@smile/schemas/service-document";
+
+/** Where a plant's own brokers listen as long as no service document tells. */
+const LOCAL_URLS = { framesUrl: "mqtt://127.0.0.1:1883", scoresUrl: "mqtt://127.0.0.1:1884" } as const;
+
+export type Connection = { readonly service: ServiceDocument | null; readonly tls: boolean };
+
+/**
+ * How to reach a broker, for a configuration.
+ * @returns `tls` where the URL asks for it; where it leads beyond this machine without, what that means
+ */
+export function brokerConnection(which: "framesUrl" | "scoresUrl", { service, tls }: Connection) {
+  const url = (service ?? LOCAL_URLS)[which];
+  if (url.startsWith("mqtts:")) {
+    const authority = service?.certificateAuthority === null ? {} : { authority: "authority.pem" };
+    return { mqtt: { url }, tls: { certificate: "certificate.pem", key: "key.pem", ...authority } };
+  }
+  return tls || isLoopback(new URL(url).hostname) ? { mqtt: { url } } : { mqtt: { url }, withoutTls: WITHOUT_TLS };
+}
+
+/** edge-agent.json: reads rows from its standard input, until somebody configures another source. */
+export function agentConfiguration(plant: string, gateway: string, keyMode: "public" | "symmetric", with_: Connection): object {
+  return {
+    plant,
+    gateway,
+    deployment: "deployment.json",
+    lease: "lease.json",
+    key: keyFile(keyMode),
+    signingKey: "signing-key.json",
+    ...(with_.service === null ? {} : { service: "service.json" }),
+    ...brokerConnection("framesUrl", with_),
+    store: "edge-agent.db",
+    source: { kind: "stdin" },
+  };
+}
+
+/** The file of a gateway's folder that holds what it encrypts with. */
+export function keyFile(keyMode: "public" | "symmetric"): string {
+  return keyMode === "public" ? "public-key.json" : "gateway-key.json";
+}
+
+/**
+ * plant-console.json, in a folder of the plant's.
+ * @param identity hash of the plant's identity
+ * @param passphraseFile relative to that folder; undefined where the passphrase comes from the environment
+ */
+export function consoleConfiguration(
+  plant: string,
+  { identity, passphraseFile, ...with_ }: Connection & { readonly identity: string; readonly passphraseFile: string | undefined },
+): object {
+  return {
+    plant,
+    deployment: "../deployment.json",
+    keystore: "../keystore.json",
+    register: "../register.json",
+    identity,
+    service: "../service.json",
+    leases: "leases.json",
+    store: "plant-console.db",
+    audit: "../audit.db",
+    ...(passphraseFile === undefined ? {} : { passphraseFile }),
+    ...brokerConnection("scoresUrl", with_),
+  };
+}

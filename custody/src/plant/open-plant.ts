@@ -1,0 +1,125 @@
+import { existsSync } from "node:fs";
+import { PipelineError } from "@smile/errors/pipeline-error";
+import type { AuditAction } from "@smile/runtime/audit-entry";
+import { openAuditLog } from "@smile/runtime/audit-log";
+import type { Environment } from "@smile/runtime/config";
+import { readDeployment, readDocument } from "@smile/runtime/document-file";
+import { readJsonFile, writeJsonFile } from "@smile/runtime/json-file";
+import type { Deployment, Lease } from "@smile/schemas/documents";
+import { signingKey } from "@smile/schemas/ed25519";
+import { type PlantRegister, signRegister } from "@smile/schemas/plant-register";
+import { ServiceDocument } from "@smile/schemas/service-document";
+import { type Keystore, readKeystore, writeKeystore } from "../keystore.ts";
+import { readSealed } from "../sealed-file.ts";
+import { plantPaths } from "./paths.ts";
+import { isInService, PlantDocument, PlantSecrets } from "./plant-document.ts";
+import { keyEntries, registrationOf } from "./register.ts";
+
+/** How a command gets at a plant's folder. */
+export type PlantAccess = {
+  readonly folder: string;
+  readonly passphrase: string;
+  readonly env: Environment;
+  /** Milliseconds since 1970. */
+  readonly nowMs: number;
+  /** scrypt's N; only tests have a reason to name one. */
+  readonly cost?: number;
+};
+
+export type OpenPlant = {
+  readonly access: PlantAccess;
+  readonly paths: ReturnType<typeof plantPaths>;
+  readonly document: PlantDocument;
+  readonly secrets: PlantSecrets;
+  readonly keystore: Keystore;
+  readonly deployment: Deployment;
+  readonly service: ServiceDocument | null;
+};
+
+/** One line for the audit log. */
+export type AuditNote = readonly [action: AuditAction, facts: Readonly<Record<string, string | number | boolean>>];
+
+export type Change = {
+  /** Its serial and keys are set here. */
+  readonly document: PlantDocument;
+  readonly keystore?: Keystore;
+  readonly notes: readonly AuditNote[];
+};
+
+/** @throws {PipelineError} FILE_MISSING when the folder is no plant's; FILE_DAMAGED, DOCUMENT_INVALID */
+export function readPlantDocument(folder: string): PlantDocument {
+  const path = plantPaths(folder).plant;
+  if (!existsSync(path)) {
+    throw new PipelineError("FILE_MISSING", `${folder} is no plant's folder: there is no plant.json; \`smile plant init\` makes one`, {
+      path,
+    });
+  }
+  return readDocument(PlantDocument, path, "plant");
+}
+
+/** @throws {PipelineError} as `readPlantDocument`, `readSealed` and `readDeployment` */
+export async function openPlant(access: PlantAccess): Promise<OpenPlant> {
+  const paths = plantPaths(access.folder);
+  const document = readPlantDocument(access.folder);
+  // One after the other: scrypt takes 128 MiB each.
+  const secrets = await readSealed(paths.secrets, "plant-secrets", PlantSecrets, access.passphrase);
+  const keystore = await readKeystore(paths.keystore, access.passphrase);
+  return {
+    access,
+    paths,
+    document,
+    secrets,
+    keystore,
+    deployment: readDeployment(paths.deployment, access.env),
+    service: existsSync(paths.service) ? readDocument(ServiceDocument, paths.service, "service") : null,
+  };
+}
+
+/**
+ * Makes a change last: keystore, audit log, what the console reads, register, and plant.json last. Files of the change itself are
+ * written before. Whatever a crash leaves, running the command again ends it: until plant.json names something, it is not there, and
+ * a register that was written is followed by one with a higher serial.
+ * @throws {PipelineError} CONFIG_INVALID when somebody else changed the plant meanwhile; STORE_UNAVAILABLE
+ */
+export async function commit({ access, paths, document: before, secrets, keystore: stored }: OpenPlant, change: Change) {
+  const { passphrase, nowMs, cost } = access;
+  checkUnchanged(access.folder, before);
+  const keystore = change.keystore ?? stored;
+  if (keystore !== stored) await writeKeystore(paths.keystore, keystore, passphrase, { replace: true, ...(cost && { cost }) });
+  checkUnchanged(access.folder, before);
+  const document: PlantDocument = {
+    ...change.document,
+    serial: 1 + Math.max(before.serial, writtenSerial(paths.register)),
+    keys: keyEntries(keystore, change.document.keys, nowMs),
+  };
+  const register = signRegister(registrationOf(document, keystore, nowMs), signingKey(secrets.identityKey));
+  using audit = openAuditLog({ path: paths.audit, actor: `smile plant ${document.plant}`, clock: () => nowMs });
+  for (const [action, facts] of change.notes) audit.append(action, facts);
+  audit.append("register-exported", { serial: register.serial });
+  writeJsonFile(`${paths.console}/leases.json`, leasesOf(document), 0o600);
+  writeJsonFile(paths.register, register);
+  writeJsonFile(paths.plant, document, 0o600);
+  return { document, register };
+}
+
+/** Leases of the gateways in service, as the console reads them. */
+function leasesOf({ gateways }: PlantDocument): Lease[] {
+  return gateways.filter(isInService).map(({ gateway, firstLane, machines }) => ({ gateway, firstLane, machines }));
+}
+
+function checkUnchanged(folder: string, { serial, plant }: PlantDocument): void {
+  const path = plantPaths(folder).plant;
+  if (!existsSync(path) || readPlantDocument(folder).serial === serial) return;
+  throw new PipelineError("CONFIG_INVALID", `plant ${plant} was changed by somebody else meanwhile; run the command again`, { plant });
+}
+
+/** Of the register that stands there, even where plant.json does not know of it; 0 without one. */
+function writtenSerial(path: string): number {
+  if (!existsSync(path)) return 0;
+  try {
+    const { serial } = readJsonFile(path, "register") as Partial<PlantRegister>;
+    return Number.isSafeInteger(serial) ? serial! : 0;
+  } catch {
+    return 0; // damaged: it is written anew
+  }
+}

@@ -1,0 +1,65 @@
+import { existsSync } from "node:fs";
+import { PipelineError } from "@smile/errors/pipeline-error";
+import { writePemFile } from "@smile/identity/pem-file";
+import { readDocument } from "@smile/runtime/document-file";
+import { readJsonFile, writeJsonFile } from "@smile/runtime/json-file";
+import { requireTlsUrl } from "@smile/runtime/tls-config";
+import { ServiceDocument } from "@smile/schemas/service-document";
+import { brokerConnection } from "./config-files.ts";
+import { commit, openPlant, type PlantAccess } from "./open-plant.ts";
+import { isInService } from "./plant-document.ts";
+
+/**
+ * Reads a service's document, and refuses one that the plant cannot connect to.
+ * @param tls whether the plant has certificates
+ * @throws {PipelineError} FILE_MISSING, FILE_DAMAGED, DOCUMENT_INVALID; CONFIG_INVALID when it asks for certificates and there are none;
+ *   TLS_REQUIRED when it asks for none beyond this machine, and the plant was not made without
+ */
+export function readService(path: string, tls: boolean): ServiceDocument {
+  const service = readDocument(ServiceDocument, path, "service");
+  for (const what of ["framesUrl", "scoresUrl"] as const) {
+    if (tls) requireTlsUrl(service[what], undefined, `${path}: ${what}`);
+    else if (service[what].startsWith("mqtts:")) {
+      throw new PipelineError("CONFIG_INVALID", `${path}: ${what} asks for a certificate, and this plant was made without TLS`, { path });
+    }
+  }
+  return service;
+}
+
+/** What a service has to show a client of the plant, in that client's folder. */
+export function writeServiceFiles(folder: string, service: ServiceDocument | null, copy: boolean): void {
+  if (service === null) return;
+  if (copy) writeJsonFile(`${folder}/service.json`, service);
+  if (service.certificateAuthority !== null) writePemFile(`${folder}/authority.pem`, service.certificateAuthority, 0o644);
+}
+
+/**
+ * Takes a service's document, a first one or a newer one, to the console and to every gateway's folder. Of their configurations it
+ * changes how the brokers are reached, and nothing else.
+ * @throws {PipelineError} as `readService`
+ */
+export async function useService(access: PlantAccess, file: string): Promise<{ readonly gateways: string[]; readonly serial: number }> {
+  const plant = await openPlant(access);
+  const { document, paths } = plant;
+  const service = readService(file, document.tls);
+  const with_ = { service, tls: document.tls };
+  const gateways = document.gateways.filter(isInService).map(({ gateway }) => gateway);
+  for (const gateway of gateways) {
+    const folder = paths.gateway(gateway);
+    writeServiceFiles(folder, service, true);
+    reconnect(`${folder}/edge-agent.json`, { service: "service.json", ...brokerConnection("framesUrl", with_) });
+  }
+  writeServiceFiles(paths.console, service, false);
+  reconnect(`${paths.console}/plant-console.json`, brokerConnection("scoresUrl", with_));
+  writeJsonFile(paths.service, service);
+  const notes = [["score-signers-pinned", { service: service.name, signers: service.scoreSigners.length }]] as const;
+  const { register } = await commit(plant, { document, notes });
+  return { gateways, serial: register.serial };
+}
+
+/** Puts another connection into a configuration that stands there; the rest of it stays. */
+function reconnect(path: string, connection: Readonly<Record<string, unknown>>): void {
+  if (!existsSync(path)) return; // carried away: its folder is complete without it
+  const { tls: _, withoutTls: __, mqtt, ...kept } = readJsonFile(path, "configuration") as Record<string, object>;
+  writeJsonFile(path, { ...kept, ...connection, mqtt: { ...mqtt, ...(connection.mqtt as object) } });
+}

@@ -10,7 +10,8 @@ export type PacketLimits = {
 
 /** MQTT 3.1.1, 2.2.3: the remaining length is at most four bytes of seven bits, lowest first, the eighth says that another follows. */
 const maxLengthBytes = 4;
-const connectType = 1;
+/** Type 1 and no flags (3.1). A TLS handshake begins with 0x16, which is type 1 too. */
+const connectHeader = 0x10;
 
 /**
  * Reads the fixed headers of one client's MQTT stream and nothing else: what comes is refused by the length that it declares, before
@@ -78,7 +79,7 @@ export class PacketGuard {
   #readHeader(byte: number): void {
     const most = this.sawConnect ? this.#limits.maxPacketBytes : this.#limits.maxConnectBytes;
     if (this.#headerBytes === 0) {
-      if (!this.sawConnect && byte >> 4 !== connectType) this.#offence = "not-connect";
+      if (!this.sawConnect && byte !== connectHeader) this.#offence = "not-connect";
       this.#headerBytes = 1;
       this.#length = 0;
       return;

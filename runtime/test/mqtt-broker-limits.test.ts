@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import mqtt from "mqtt";
 import { expect, it } from "vitest";
 import { silentLogger } from "../src/logging.ts";
@@ -17,15 +18,22 @@ const until = async (condition: () => boolean) => {
 /** A socket that has said so much, and when it was closed. */
 async function stranger(port: number, bytes: readonly number[] = []): Promise<{ socket: Socket; closed: Promise<unknown> }> {
   const socket = connect(port, "127.0.0.1").on("error", () => {});
-  const closed = once(socket, "close");
+  const closed = new Promise((resolve) => socket.on("close", resolve)); // `once` would reject when it is reset
   await once(socket, "connect");
   socket.resume();
   if (bytes.length > 0) socket.write(Uint8Array.from(bytes));
   return { socket, closed };
 }
 
-/** CONNECT of MQTT 3.1.1 with client id "a", a clean session and a keepalive of 60 s. */
-const connectPacket = [0x10, 13, 0, 4, ...Buffer.from("MQTT"), 4, 2, 0, 60, 0, 1, 0x61];
+/** PUBLISH with QoS 1 of so many bytes behind the topic "t" and packet identifier 1. */
+const publishPacket = (payloadBytes: number) => [0x32, 5 + payloadBytes, 0, 1, 0x74, 0, 1, ...Array<number>(payloadBytes).fill(0)];
+
+/** CONNECT of MQTT 3.1.1 with a clean session. */
+const connectPacket = connectAs("a");
+
+function connectAs(id: "a" | "b", keepaliveSeconds = 60): number[] {
+  return [0x10, 13, 0, 4, ...Buffer.from("MQTT"), 4, 2, 0, keepaliveSeconds, 0, 1, id.charCodeAt(0)];
+}
 
 it.each([
   ["declares 200 MB before CONNECT", [0x10, 0x80, 0x84, 0xaf, 0x5f], "packet-too-large"],
@@ -69,6 +77,41 @@ it("ends connections on which no whole CONNECT comes in time, however slowly its
   await gateway.publish(topic, new Uint8Array(1));
 });
 
+it("ends connections whose packet does not come whole in time, however steadily its bytes come", async () => {
+  await using broker = await open({ limits: { packetTimeoutMs: 100 } });
+  await using gateway = openMqtt({ url: broker.url, clientId: "gateway", logger });
+  await gateway.ready();
+  const slow = await stranger(broker.port, [...connectPacket, 0x32, 100, 0, 1, 0x74]);
+  const drip = setInterval(() => slow.socket.write(Uint8Array.of(0)), 20);
+  const halfHeader = await stranger(broker.port, [...connectAs("b"), 0x32]);
+  await Promise.all([slow.closed, halfHeader.closed]);
+  clearInterval(drip);
+  expect(broker.cutOff).toEqual({ "late-packet": 2 });
+  await gateway.publish(topic, new Uint8Array(1));
+});
+
+it("does not hold it against a client that its packet waits for the hook", async () => {
+  const answers: PromiseWithResolvers<void>[] = [];
+  const authorizePublish = () => {
+    answers.push(Promise.withResolvers());
+    return answers.at(-1)!.promise;
+  };
+  await using broker = await open({ limits: { packetTimeoutMs: 40 }, authorizePublish });
+  const ninth = publishPacket(20);
+  const eight = Array.from({ length: 8 }, () => publishPacket(20)).flat();
+  const client = await stranger(broker.port, connectPacket);
+  await once(client.socket, "data");
+  client.socket.write(Uint8Array.from([...eight, ...ninth.slice(0, 10)]));
+  await until(() => answers.length === 8);
+  await expect(Promise.race([client.closed, delay(200, "open")])).resolves.toBe("open");
+  for (const { resolve } of answers) resolve();
+  client.socket.write(Uint8Array.from(ninth.slice(10)));
+  await until(() => answers.length === 9);
+  answers[8]!.resolve();
+  expect(broker.cutOff).toEqual({});
+  client.socket.destroy();
+});
+
 it("takes no more connections than it may, and one again when another has gone", async () => {
   await using broker = await open({ limits: { maxConnections: 2 } });
   await using gateway = openMqtt({ url: broker.url, clientId: "gateway", logger });
@@ -85,10 +128,8 @@ it("takes no more connections than it may, and one again when another has gone",
 
 it("ends connections that say nothing for one and a half times the longest keepalive, whatever they asked for", async () => {
   await using broker = await open({ limits: { maxKeepaliveSeconds: 0.05 } });
-  const endless = [...connectPacket];
-  endless[11] = 0; // keepalive 0: never
-  await Promise.all([(await stranger(broker.port, endless)).closed, (await stranger(broker.port, connectPacket)).closed]);
-  expect(broker.connectedClients).toBe(0);
+  await Promise.all([(await stranger(broker.port, connectAs("a", 0))).closed, (await stranger(broker.port, connectAs("b"))).closed]);
+  expect([broker.connectedClients, broker.cutOff]).toEqual([0, { silent: 2 }]);
 });
 
 it("hands over a few messages of a client that sends without end, more as they are answered, and all of them in the end", async () => {

@@ -89,6 +89,7 @@ describe("the packet guard", () => {
     ["a declared 200 MB before CONNECT, of which nothing has come", [CONNECT, 0x80, 0x84, 0xaf, 0x5f], "packet-too-large"],
     ["a length that is too large before it is complete", [CONNECT, 0xff], "packet-too-large"],
     ["anything but CONNECT first", packet(PUBLISH, 10), "not-connect"],
+    ["a TLS handshake", [0x16, 3, 1, 2, 0, 1], "not-connect"],
     ["a length in a fifth byte", [...packet(CONNECT, 10), PUBLISH, 0x80, 0x80, 0x80, 0x80], "malformed-length"],
     ["a length with needless bytes, as a parser reads it", [...packet(CONNECT, 10), PUBLISH, 0x81, 0x80, 0x00, 0xff], null],
   ])("judges %s by its header", (_, stream, offence) => {

@@ -7,12 +7,13 @@ import type { Batch } from "@smile/schemas/envelopes";
 /**
  * What costs little to check before a worker is asked. The worker checks every residue, and builds what SEAL loads itself, under a
  * header of its own: no byte of a batch is taken for SEAL's format.
- * @throws {PipelineError} PARAMS_UNKNOWN when the scheme is not the parameters' own, FRAME_WRONG_LENGTH, FRAME_WRONG_HASH
+ * @throws {PipelineError} PARAMS_UNKNOWN when the scheme is not the parameters' own, LANES_INVALID for a batch without parts, FRAME_WRONG_LENGTH, FRAME_WRONG_HASH
  */
-export function checkBatch({ scheme, keyMode, ciphertext, ciphertextHash }: Batch, params: Params): void {
+export function checkBatch({ scheme, keyMode, parts, ciphertext, ciphertextHash }: Batch, params: Params): void {
   if (scheme !== params.scheme) {
     throw new PipelineError("PARAMS_UNKNOWN", `scheme is ${scheme}, and these parameters are of ${params.scheme}`);
   }
+  if (parts.length === 0) throw new PipelineError("LANES_INVALID", "the batch has no parts, so nobody's windows are in it");
   const expected = frameLength(params, keyMode);
   if (ciphertext.length !== expected) {
     const facts = { length: ciphertext.length, expected };

@@ -8,7 +8,7 @@ import type { FixturePlant } from "./fixture-plant.ts";
 
 export const PASSPHRASE = "of a fixture";
 /** scrypt's least cost: a keystore in 2 ms instead of 320. */
-const cost = 2 ** 10;
+const LEAST_COST = 2 ** 10;
 
 /** The files of a console, in a folder of their own. */
 export type FixtureFiles = {
@@ -20,7 +20,8 @@ export type FixtureFiles = {
   readonly auditPath: string;
   /** Writes a document in the place of another: readers see the old one or the new one. */
   write(name: string, value: unknown): void;
-  writeKeystore(keystore: Keystore): Promise<void>;
+  /** @param cost scrypt's; by default its least */
+  writeKeystore(keystore: Keystore, cost?: number): Promise<void>;
 };
 
 /** The keystore behind a fixture plant, its keys active. */
@@ -53,7 +54,7 @@ export async function writeFixtureFiles(plant: FixturePlant, url: string, more: 
       writeFileSync(at(`${name}.draft`), JSON.stringify(value));
       renameSync(at(`${name}.draft`), at(name));
     },
-    writeKeystore: (keystore) => writeKeystore(at("keystore.json"), keystore, PASSPHRASE, { replace: true, cost }),
+    writeKeystore: (keystore, cost = LEAST_COST) => writeKeystore(at("keystore.json"), keystore, PASSPHRASE, { replace: true, cost }),
   };
   files.write("deployment.json", plant.deployment);
   files.write("leases.json", plant.leases);

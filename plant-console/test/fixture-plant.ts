@@ -69,7 +69,9 @@ export async function openFixturePlant(options: {
   /** Default PLANT. */
   plant?: string;
   /** Keys that exist already, instead of fresh ones. */
-  secretKeys?: readonly FixtureKeyPair[];
+  keyPairs?: readonly FixtureKeyPair[];
+  /** The same plant before a change of keys: its gateways and its service sign with the keys of before. */
+  successorOf?: FixturePlant;
 }): Promise<FixturePlant> {
   const { scheme, keyMode, leases, plant = PLANT } = options;
   const weights = (seed: number) => Array.from({ length: FEATURES }, (_, f) => ((seed * 13 + f * 7) % 21) - 10);
@@ -86,7 +88,7 @@ export async function openFixturePlant(options: {
   const owners = keyMode === "public" ? [null] : [...new Set(leases.map(({ gateway }) => gateway))];
   const keys = new Map<string | null, { keyId: string; secretKey: Uint8Array; publicKey: Uint8Array; zeros: ZeroSource }>();
   for (const owner of owners) {
-    const pair = options.secretKeys?.find(({ gateway }) => gateway === owner) ?? (await generateKeyPair(planned.params));
+    const pair = options.keyPairs?.find(({ gateway }) => gateway === owner) ?? (await generateKeyPair(planned.params));
     keys.set(owner, { ...pair, zeros: opened.use(evaluator.openZeros(pair.publicKey)) });
   }
   const encryptors = new Map<string, Awaited<ReturnType<typeof openEncryptor>>>();
@@ -112,12 +114,14 @@ export async function openFixturePlant(options: {
     return (lease?.firstLane ?? 0) + (lease?.machines.indexOf(machine) ?? 0);
   };
 
-  const registration = fixturePlant({
+  const registered = fixturePlant({
     plant,
     gateways: [...encryptors.keys()].map((gateway) => ({ gateway })),
     keys: [...keys].map(([gateway, { keyId, publicKey }]) => ({ paramsId: id, keyId, publicKey, gateway })),
   });
-  const scoreSigner = generateKeyPairSync("ed25519").privateKey;
+  const before = options.successorOf;
+  const registration = { ...registered, signingKeys: before?.registration.signingKeys ?? registered.signingKeys };
+  const scoreSigner = before?.scoreSigner ?? generateKeyPairSync("ed25519").privateKey;
   const unsigned = new Uint8Array(0);
 
   const owned = opened.move();

@@ -1,72 +1,11 @@
 import { PassThrough } from "node:stream";
-import { createLogger, silentLogger } from "@smile/runtime/logging";
-import type { CursorMessage } from "@smile/schemas/cursor";
-import type { Lease } from "@smile/schemas/documents";
+import { createLogger } from "@smile/runtime/logging";
 import { deliveryCodec, gapCodec, type Score } from "@smile/schemas/envelopes";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openDecryptionKeys } from "../src/decryption-keys.ts";
 import type { StoredGap } from "../src/gap-table.ts";
-import type { LinkHandlers } from "../src/score-link.ts";
-import { type PlantConsoleOptions, startPlantConsole } from "../src/service.ts";
-import { type AlertEvent, RiskStore, type StoredRisk } from "../src/store.ts";
-import { type FixturePlant, features, openFixturePlant, PLANT } from "./fixture-plant.ts";
-
-const leases: Lease[] = [
-  { gateway: "g1", firstLane: 0, machines: ["m0", "m1", "m2"] },
-  { gateway: "g2", firstLane: 3, machines: ["m3", "m4"] },
-  { gateway: "g2", firstLane: 8, machines: ["m8", "m9"] },
-];
-
-/** Deliveries are dealt with in one turn of the event loop, and told of in the next. */
-async function dealtWith() {
-  for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve));
-}
-
-/** A console on a link in memory: deliveries go in by hand, cursors come out. */
-async function openConsole(plant: FixturePlant, more: Partial<PlantConsoleOptions> = {}) {
-  const stack = new AsyncDisposableStack();
-  const keys = stack.use(await openDecryptionKeys(plant.deployment, plant.secretKeys));
-  const store = stack.use(new RiskStore({ path: ":memory:", plant: PLANT }));
-  const cursors: CursorMessage[] = [];
-  const risks: StoredRisk[] = [];
-  const alerts: AlertEvent[] = [];
-  let handlers: LinkHandlers | undefined;
-  const service = stack.use(
-    await startPlantConsole({
-      plant: PLANT,
-      deployment: plant.deployment,
-      keys,
-      trust: () => plant.trust,
-      leases,
-      store,
-      openLink: (given) => {
-        handlers = given;
-        return {
-          connected: true,
-          sendCursor: async (cursor) => {
-            cursors.push(cursor);
-          },
-          [Symbol.asyncDispose]: async () => {},
-        };
-      },
-      logger: silentLogger(),
-      now: () => 1_000_000,
-      onRisk: (risk) => risks.push(risk),
-      onAlert: (event) => alerts.push(event),
-      ...more,
-    }),
-  );
-  let offset = 0;
-  const deliver = async (...scores: Uint8Array[]) => {
-    for (const score of scores) {
-      const at = offset++;
-      await handlers!.onDelivery(deliveryCodec.encode({ topicId: "scores", partition: 0, from: at, offset: at, score }));
-    }
-    await dealtWith();
-  };
-  handlers!.onConnected();
-  return { service, store, cursors, risks, alerts, deliver, handlers: handlers!, [Symbol.asyncDispose]: () => stack.disposeAsync() };
-}
+import { dealtWith, leases, openConsole } from "./fixture-console.ts";
+import { type FixturePlant, features, openFixturePlant } from "./fixture-plant.ts";
 
 describe("with one key for the plant", () => {
   let plant: FixturePlant;

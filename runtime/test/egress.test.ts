@@ -164,6 +164,23 @@ it("repeats nothing to an idle plant that has stored everything, however often i
   expect(at.sent).toHaveLength(10);
 });
 
+it("ends the feeds of plants that are not served any more, leaves the others alone, and begins anew on a cursor", async () => {
+  await using at = await open();
+  await at.append(0, 20, (i) => (i % 2 === 0 ? "north" : "south"));
+  for (const plant of ["north", "south"]) at.egress.cursor(plant, cursor(null, true));
+  await at.until(20);
+  at.egress.endFeeds((plant) => plant === "north");
+  expect([...(await at.egress.lags()).keys()]).toEqual(["south"]);
+  await at.append(20, 30, (i) => (i % 2 === 0 ? "north" : "south"));
+  await at.until(25);
+  await at.settle();
+  expect(at.sent.slice(20).map(({ topic, score }) => [topic, score])).toEqual([21, 23, 25, 27, 29].map((i) => [scoresTopic("south"), i]));
+  at.egress.cursor("north", cursor(20, true));
+  await at.until(30);
+  expect(offsets(at.sent.slice(25))).toEqual([20, 22, 24, 26, 28]);
+  expect(at.failures).toEqual([]);
+});
+
 it("tells when the log fails, once", async () => {
   await using at = await open();
   at.egress.cursor("north", cursor(null, true));

@@ -1,4 +1,4 @@
-import { isPipelineError } from "@smile/errors/pipeline-error";
+import { type ErrorCode, isPipelineError } from "@smile/errors/pipeline-error";
 import type { Logger } from "./logging.ts";
 
 /**
@@ -14,7 +14,11 @@ export const exitCodes = { stopped: 0, failed: 1, stoppedTooLate: 2, misconfigur
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
 /** Codes that no restart cures: a person has to change a file, a setting or a key first. */
-const misconfigurations = new Set(["CONFIG_INVALID", "DOCUMENT_INVALID", "FILE_MISSING", "FILE_DAMAGED", "PLAN_REFUSED", "KEY_MISMATCH"]);
+const misconfigurations = new Set<ErrorCode>([
+  ...(["CONFIG_INVALID", "DOCUMENT_INVALID", "FILE_MISSING", "FILE_DAMAGED", "PLAN_REFUSED", "KEY_MISMATCH"] as const),
+  ...(["SIGNATURE_INVALID", "REGISTER_STALE", "CERTIFICATE_INVALID", "TLS_REQUIRED", "VERSION_UNSUPPORTED", "AUDIT_BROKEN"] as const),
+  ...(["PASSPHRASE_MISSING", "PASSPHRASE_WRONG"] as const),
+]);
 
 /** The part of `process` that announces signals. */
 export type SignalSource = {

@@ -5,11 +5,15 @@ import { type Environment, loadConfig } from "@smile/runtime/config";
 import { readDeployment, readDocument } from "@smile/runtime/document-file";
 import { LogLevel } from "@smile/runtime/logging";
 import { monitoringEnvNames, monitoringShape } from "@smile/runtime/monitoring-config";
+import { tlsShape } from "@smile/runtime/tls-config";
 import { LeaseDocument } from "@smile/schemas/documents";
+import { frameCodec, gapCodec } from "@smile/schemas/envelopes";
 import { paramsFromDocument } from "@smile/schemas/params-document";
+import { negotiate, ServiceDocument } from "@smile/schemas/service-document";
 import { NAME } from "@smile/schemas/topics";
 import { z } from "zod";
-import { readEncryptionKey } from "./encryption-key.ts";
+import type { AgentKeys, KeyFiles } from "./key-files.ts";
+import { checkLanes, readRegister } from "./plant-pin.ts";
 import type { EdgeAgentConfig } from "./service.ts";
 import { defaultBounds } from "./store.ts";
 
@@ -18,7 +22,7 @@ const name = z.string().regex(NAME, "must be 1 to 64 letters, digits, dots, dash
 const duration = z.number().min(0).max(86_400_000);
 
 /** The agent's configuration file. Paths are relative to its folder; durations are milliseconds, sizes bytes. */
-const Schema = z.strictObject({
+const Fields = z.strictObject({
   plant: name,
   gateway: name,
   /** Path of the deployment document. */
@@ -27,8 +31,18 @@ const Schema = z.strictObject({
   lease: z.union([path, LeaseDocument]),
   /** Path of the plant's public-key document, or in symmetric mode of this gateway's secret key (mode 0600). */
   key: path,
-  /** Refuses any other key. */
+  /** Refuses any other key, also one that comes while the agent runs: for a rotation this has to change first. */
   keyId: z.string().optional(),
+  /** Path of the plant's register, and the hash of the identity that must have signed it: keys have to be in force there. */
+  register: path.optional(),
+  identity: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/, "must be 64 hexadecimal digits")
+    .optional(),
+  /** Path of the gateway's signing key (mode 0600). */
+  signingKey: path,
+  /** Path of the service's document: versions of envelopes, and the authority of its brokers. */
+  service: path.optional(),
   mqtt: z.strictObject({
     url: z.url({ protocol: /^mqtts?$/ }),
     window: z.number().int().min(1).max(1024).default(16),
@@ -39,6 +53,7 @@ const Schema = z.strictObject({
       .max(1 << 28)
       .default(1 << 17),
   }),
+  ...tlsShape,
   /** Path of the agent's database. */
   store: path,
   /** How much is kept while the broker is away, and how fast it follows when it is back. Ages count the agent's running time. */
@@ -69,6 +84,10 @@ const Schema = z.strictObject({
   ...monitoringShape,
   logLevel: LogLevel.default("info"),
 });
+const Schema = Fields.refine(({ register, identity }) => (register === undefined) === (identity === undefined), {
+  path: ["identity"],
+  error: "register and identity need each other",
+});
 
 /** Environment variables that go before the file. */
 export const envNames = {
@@ -77,7 +96,15 @@ export const envNames = {
   deployment: "SMILE_DEPLOYMENT",
   lease: "SMILE_LEASE",
   key: "SMILE_KEY",
+  register: "SMILE_REGISTER",
+  identity: "SMILE_IDENTITY",
+  signingKey: "SMILE_SIGNING_KEY",
+  service: "SMILE_SERVICE",
   "mqtt.url": "SMILE_MQTT_URL",
+  "tls.certificate": "SMILE_TLS_CERTIFICATE",
+  "tls.key": "SMILE_TLS_KEY",
+  "tls.authority": "SMILE_TLS_AUTHORITY",
+  withoutTls: "SMILE_WITHOUT_TLS",
   store: "SMILE_STORE",
   ...monitoringEnvNames,
   logLevel: "SMILE_LOG_LEVEL",
@@ -90,28 +117,53 @@ export function readSettings(file: string, env: Environment): AgentSettings {
   return loadConfig({ schema: Schema, env, envNames, file });
 }
 
+/** What a configuration file and the documents that it names amount to. */
+export type ConfiguredAgent = {
+  readonly config: Omit<EdgeAgentConfig, keyof AgentKeys>;
+  /** Not read yet: whoever reads them has to look after their changes from before that. */
+  readonly keyFiles: KeyFiles;
+  /** PEM: what certificates of the service's brokers are issued by; null where the service's document does not say. */
+  readonly brokerAuthority: string | null;
+};
+
 /**
  * Reads the documents that the settings name.
  * @param folder that relative paths start from: the configuration file's
- * @throws {PipelineError} FILE_MISSING, FILE_DAMAGED, DOCUMENT_INVALID, KEY_MISMATCH, CONFIG_INVALID
+ * @throws {PipelineError} FILE_MISSING, FILE_DAMAGED, DOCUMENT_INVALID, SIGNATURE_INVALID, VERSION_UNSUPPORTED, CONFIG_INVALID
  */
-export function agentConfig(settings: AgentSettings, folder: string, env: Environment): EdgeAgentConfig {
-  const { plant, gateway, source, mqtt, spool, lingerMs, commitMs, largestOpenEnds } = settings;
-  const deployment = readDeployment(resolve(folder, settings.deployment), env);
-  const use = {
-    plant,
-    gateway,
-    keyMode: deployment.keyMode,
-    paramsId: paramsId(paramsFromDocument(deployment.params)),
-    keyId: settings.keyId,
+export function configuredAgent(settings: AgentSettings, folder: string, env: Environment): ConfiguredAgent {
+  const { plant, gateway, keyId, source, mqtt, spool, lingerMs, commitMs, largestOpenEnds } = settings;
+  const at = (file: string) => resolve(folder, file);
+  const deployment = readDeployment(at(settings.deployment), env);
+  const lease = readLease(settings, folder);
+  const { register, identity } = settings;
+  const pin = register === undefined || identity === undefined ? undefined : { path: at(register), identity };
+  if (pin !== undefined) checkLanes(readRegister(pin, plant), lease);
+  const keyFiles: KeyFiles = {
+    use: { plant, gateway, keyMode: deployment.keyMode, paramsId: paramsId(paramsFromDocument(deployment.params)), keyId },
+    key: at(settings.key),
+    signingKey: at(settings.signingKey),
+    pin,
   };
-  return {
+  const service = settings.service === undefined ? undefined : readDocument(ServiceDocument, at(settings.service), "service");
+  const brokerAuthority = service?.certificateAuthority ?? null;
+  if (brokerAuthority !== null && settings.tls === undefined && mqtt.url.startsWith("mqtts:")) {
+    throw new PipelineError("CONFIG_INVALID", "tls: the service's brokers ask for a certificate", { field: "tls" });
+  }
+  const config = {
     plant,
     gateway,
     deployment,
-    lease: readLease(settings, folder),
-    key: readEncryptionKey(resolve(folder, settings.key), use),
-    storePath: resolve(folder, settings.store),
+    lease,
+    ...(service === undefined
+      ? {}
+      : {
+          versions: {
+            frame: negotiate("frame", frameCodec.versions, service.reads.frame),
+            gap: negotiate("gap", gapCodec.versions, service.reads.gap),
+          },
+        }),
+    storePath: at(settings.store),
     spoolBounds: { maxBytes: spool.maxBytes, maxAgeMs: spool.maxAgeMs },
     backlogFramesPerSecond: spool.backlogFramesPerSecond,
     lingerMs,
@@ -121,6 +173,7 @@ export function agentConfig(settings: AgentSettings, folder: string, env: Enviro
     largestEnvelopeBytes: mqtt.largestEnvelopeBytes,
     atEnd: source.atEnd,
   };
+  return { config, keyFiles, brokerAuthority };
 }
 
 function readLease({ lease, gateway }: AgentSettings, folder: string): z.output<typeof LeaseDocument> {

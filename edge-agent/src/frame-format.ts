@@ -6,9 +6,9 @@ import { type Deployment, documentId } from "@smile/schemas/documents";
 import type { CiphertextKind } from "@smile/schemas/envelopes";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 
-/** What every frame of an agent has in common. */
+/** What every frame of an agent has in common. The key may change while the agent runs. */
 export type FrameFormat = {
-  readonly kind: CiphertextKind;
+  readonly kind: Omit<CiphertextKind, "keyId">;
   readonly params: Params;
   /** F: integers per window. */
   readonly featureCount: number;
@@ -18,14 +18,9 @@ export type FrameFormat = {
 
 /**
  * The format that a deployment asks for.
- * @param keyId SHA-256 of the public key, 64 hexadecimal digits
  * @throws {PipelineError} DOCUMENT_INVALID when the ciphertext has no room for the deployment's lanes
  */
-export function frameFormat(
-  plant: string,
-  deployment: Pick<Deployment, "featureSet" | "params" | "keyMode" | "lanes">,
-  keyId: string,
-): FrameFormat {
+export function frameFormat(plant: string, deployment: Pick<Deployment, "featureSet" | "params" | "keyMode" | "lanes">): FrameFormat {
   const params = paramsFromDocument(deployment.params);
   const features = featureCount(deployment.featureSet);
   const room = laneCount(params.n, features);
@@ -41,7 +36,6 @@ export function frameFormat(
       scheme: params.scheme,
       keyMode: deployment.keyMode,
       paramsId: paramsId(params),
-      keyId,
       featureSetId: documentId(deployment.featureSet),
     },
     params,

@@ -1,5 +1,7 @@
-import type { MetricDefinition } from "@smile/runtime/metrics";
+import { type MetricDefinition, samplesBy } from "@smile/runtime/metrics";
+import type { BrokerTls } from "./broker-tls.ts";
 import type { EdgeAgent } from "./service.ts";
+import type { Reloads } from "./watched-files.ts";
 
 /** The agent's figures for Prometheus. Each is read from what the agent counts anyway. */
 export function agentMetrics(agent: Pick<EdgeAgent, "counters" | "spool">): readonly MetricDefinition[] {
@@ -43,4 +45,46 @@ export function agentMetrics(agent: Pick<EdgeAgent, "counters" | "spool">): read
     gauge("spool_frames", "Frames that wait for their acknowledgement: the agent's lag", () => agent.spool.frames),
     gauge("spool_bytes", "Bytes of frames that wait for their acknowledgement", () => agent.spool.bytes),
   ];
+}
+
+/**
+ * Figures on the keys and the certificate of an agent.
+ * @param reloads by the name of what was read anew
+ * @param tls absent for an agent without TLS
+ */
+export function keyMetrics(
+  reloads: Readonly<Record<string, Readonly<Reloads>>>,
+  tls: Pick<BrokerTls, "endsMs" | "renewals"> | undefined,
+  now: () => number = Date.now,
+): readonly MetricDefinition[] {
+  return [
+    {
+      kind: "counter",
+      name: "smile_edge_agent_keys_reloaded_total",
+      help: "Times that changed files of a key, or of the certificate, were taken in while running",
+      labels: ["files"],
+      read: () => samplesBy("files", { ...byName(({ taken }) => taken), ...(tls && { tls: tls.renewals }) }),
+    },
+    {
+      kind: "counter",
+      name: "smile_edge_agent_keys_refused_total",
+      help: "Times that changed files of a key were refused: what was in force before stayed",
+      labels: ["files"],
+      read: () =>
+        samplesBy(
+          "files",
+          byName(({ refused }) => refused),
+        ),
+    },
+    {
+      kind: "gauge",
+      name: "smile_edge_agent_certificate_remaining_seconds",
+      help: "Time until the gateway's certificate ends; negative once it has ended; absent without TLS",
+      read: () => (tls === undefined ? undefined : (tls.endsMs - now()) / 1000),
+    },
+  ];
+
+  function byName(count: (reloads: Readonly<Reloads>) => number): Record<string, number> {
+    return Object.fromEntries(Object.entries(reloads).map(([name, each]) => [name, count(each)]));
+  }
 }

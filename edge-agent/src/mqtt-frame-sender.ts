@@ -1,5 +1,5 @@
 import type { Logger } from "@smile/runtime/logging";
-import { openMqtt } from "@smile/runtime/mqtt-client";
+import { type MqttOptions, openMqtt } from "@smile/runtime/mqtt-client";
 import { framesTopic } from "@smile/schemas/topics";
 import type { FrameSender } from "./publisher.ts";
 
@@ -11,8 +11,10 @@ export interface MqttFrameSender extends FrameSender, AsyncDisposable {
  * Sends frames to `smile/v1/{plant}/{gateway}/frames` with QoS 1. Connects in the background and comes back by itself; what was sent
  * and not acknowledged is sent again then. The publisher bounds how many frames wait here.
  * @param options.url `mqtt://host:port` or `mqtts://host:port`
+ * @param options.tls the gateway's certificate, for `mqtts:`
  * @param options.onConnected called each time a connection stands
  * @param options.largestBytes largest packet that the broker takes: a larger one is refused here, before it costs the connection
+ * @throws {PipelineError} TLS_REQUIRED for `mqtt:` beyond this machine without `withoutTls`; CONFIG_INVALID for `mqtt:` with `tls`
  */
 export function openMqttFrameSender(options: {
   url: string;
@@ -22,12 +24,16 @@ export function openMqttFrameSender(options: {
   largestBytes?: number;
   onConnected?: () => void;
   reconnectMs?: { readonly first: number; readonly last: number };
+  tls?: MqttOptions["tls"];
+  withoutTls?: MqttOptions["withoutTls"];
 }): MqttFrameSender {
-  const { url, plant, gateway, logger, largestBytes, onConnected, reconnectMs } = options;
+  const { url, plant, gateway, logger, largestBytes, onConnected, reconnectMs, tls, withoutTls } = options;
   const connection = openMqtt({
     url,
     clientId: `smile-edge-${plant}-${gateway}`,
     logger,
+    tls,
+    withoutTls,
     ...(largestBytes === undefined ? {} : { maxPacketBytes: largestBytes }),
     ...(onConnected === undefined ? {} : { onReady: onConnected }),
     ...(reconnectMs === undefined ? {} : { reconnectMs }),

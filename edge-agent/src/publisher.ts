@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
 import type { AgentCounters } from "./counters.ts";
+import type { EnvelopeSealer } from "./envelope-sealer.ts";
 import { SendSchedule } from "./send-schedule.ts";
 import type { Outgoing, SpoolItem } from "./spool.ts";
 import type { EdgeStore } from "./store.ts";
@@ -20,6 +21,13 @@ export type PublisherStore = Pick<
   EdgeStore,
   "nextSequence" | "unsent" | "acknowledged" | "peek" | "take" | "acknowledge" | "removeAcknowledged" | "quarantine"
 >;
+
+export type PublisherParts = {
+  readonly spool: PublisherStore;
+  /** Signs gaps when they are sent for the first time. */
+  readonly sealer: Pick<EnvelopeSealer, "sealGap">;
+  readonly sender: FrameSender;
+};
 
 export type PublisherRule = {
   /** Messages under way at most. */
@@ -43,6 +51,7 @@ const largestDelete = 32;
  */
 export class SpoolPublisher {
   readonly #spool: PublisherStore;
+  readonly #sealer: PublisherParts["sealer"];
   readonly #sender: FrameSender;
   readonly #rule: PublisherRule;
   readonly #counters: AgentCounters;
@@ -59,13 +68,13 @@ export class SpoolPublisher {
   #failure: unknown;
 
   constructor(
-    spool: PublisherStore,
-    sender: FrameSender,
+    { spool, sealer, sender }: PublisherParts,
     rule: PublisherRule,
     counters: AgentCounters,
     onQuarantine: (sequence: number, error: PipelineError) => void,
   ) {
     this.#spool = spool;
+    this.#sealer = sealer;
     this.#sender = sender;
     this.#rule = rule;
     this.#counters = counters;
@@ -161,7 +170,10 @@ export class SpoolPublisher {
       });
   }
 
-  async #send({ kind, sequence, envelope }: Outgoing, stop: AbortSignal): Promise<void> {
+  async #send(item: Outgoing, stop: AbortSignal): Promise<void> {
+    const { kind, sequence } = item;
+    // Signed once for all its tries.
+    const envelope = item.kind === "gap" ? this.#sealer.sealGap(item.gap) : item.envelope;
     try {
       if (kind === "frame") this.#checkSize(envelope);
       await this.#untilAcknowledged(envelope, stop);

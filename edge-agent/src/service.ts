@@ -1,11 +1,13 @@
+import type { KeyObject } from "node:crypto";
 import { setTimeout as delay, setImmediate } from "node:timers/promises";
 import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
-import { openEncryptor } from "@smile/he/open";
 import { frameLength } from "@smile/he/wire";
 import type { Service } from "@smile/runtime/lifecycle";
 import type { Logger } from "@smile/runtime/logging";
 import type { Deployment, Lease } from "@smile/schemas/documents";
+import { frameCodec, gapCodec } from "@smile/schemas/envelopes";
 import { type AgentCounters, zeroCounters } from "./counters.ts";
+import { EnvelopeSealer, type EnvelopeVersions, type WindowKey } from "./envelope-sealer.ts";
 import { frameFormat } from "./frame-format.ts";
 import { laneMap } from "./lane-map.ts";
 import { type DamagedStore, openEdgeStore } from "./open-store.ts";
@@ -22,8 +24,12 @@ export type EdgeAgentConfig = {
   readonly deployment: Pick<Deployment, "featureSet" | "params" | "keyMode" | "lanes">;
   /** Which global lanes are this gateway's, and the machine behind each. */
   readonly lease: Pick<Lease, "firstLane" | "machines">;
-  /** Public mode: the plant's public key. Symmetric mode: this gateway's secret key. `keyId` is the SHA-256 of the public key. */
-  readonly key: { readonly keyId: string; readonly bytes: Uint8Array };
+  /** Public mode: the plant's public key. Symmetric mode: this gateway's secret key. */
+  readonly key: WindowKey;
+  /** The gateway's Ed25519 secret key: signs frames and gaps. */
+  readonly signingKey: KeyObject;
+  /** Versions of envelopes that the service reads; default the newest. */
+  readonly versions?: EnvelopeVersions;
   /** The agent's database; its folder must exist. */
   readonly storePath: string;
   /** How long the first window of a frame waits for the others; default 1,000 ms. */
@@ -66,6 +72,13 @@ export type EdgeAgent = Service & {
   readonly spool: SpoolDepth;
   /** Gaps that the plant has not heard of yet. */
   readonly gaps: number;
+  /**
+   * Encrypts under another key from the next frame on; frames in the spool stay as they are.
+   * @throws {PipelineError} KEY_MISMATCH: the key before stays in force; STOPPED
+   */
+  useKey(key: WindowKey): Promise<void>;
+  /** Signs with another key from the next frame on, and gaps that were not sent yet. */
+  useSigningKey(key: KeyObject): void;
 };
 
 /** Frames sealed within one batch of rows before they are committed: bounds what is held in memory. */
@@ -87,13 +100,13 @@ export async function startEdgeAgent(
   log: Logger,
   hooks: Pick<PipelineHooks, "onWindow"> = {},
 ): Promise<EdgeAgent> {
-  const { plant, gateway, deployment, key } = config;
+  const { plant, gateway, deployment, key, signingKey } = config;
   const retryMs = config.retryMs ?? 1000;
   const commitMs = config.commitMs ?? 1000;
   const largestBytes = config.largestEnvelopeBytes ?? 1 << 17;
   const counters = zeroCounters();
   let drops = 0;
-  const format = frameFormat(plant, deployment, key.keyId);
+  const format = frameFormat(plant, deployment);
   const largestFrame = frameLength(format.params, deployment.keyMode) + envelopeRoom;
   if (largestFrame > largestBytes) {
     const what = `largestEnvelopeBytes is ${largestBytes}; this deployment's frames need ${largestFrame}`;
@@ -109,7 +122,8 @@ export async function startEdgeAgent(
   const places = laneMap(config.lease, format.lanes);
 
   await using opened = new AsyncDisposableStack();
-  const encryptor = opened.use(await openEncryptor(format.params, { mode: deployment.keyMode, bytes: key.bytes }));
+  const versions = config.versions ?? { frame: frameCodec.versions.at(-1)!, gap: gapCodec.versions.at(-1)! };
+  const sealer = opened.use(await EnvelopeSealer.open(format, { key, signingKey, versions }));
   const owner = { plant, gateway, featureSetId: format.kind.featureSetId };
   const store = opened.use(openEdgeStore(config.storePath, owner, { bounds, onDamaged: logDamage }));
   const released = store.releaseQuarantine(largestBytes);
@@ -120,8 +134,7 @@ export async function startEdgeAgent(
       featureSet: deployment.featureSet,
       places,
       rule: { lingerMs: config.lingerMs ?? 1000, largestOpenEnds: config.largestOpenEnds ?? 4 },
-      format,
-      encryptor,
+      sealer,
       store,
       counters,
       now: Date.now,
@@ -138,7 +151,7 @@ export async function startEdgeAgent(
   let publisher: SpoolPublisher | undefined;
   const sender = opened.use(await ports.openSender(() => publisher?.connected()));
   const rule = { window, largestBytes, retryMs, backlogFramesPerSecond: config.backlogFramesPerSecond ?? 200 };
-  publisher = new SpoolPublisher(store, sender, rule, counters, (sequence, err) =>
+  publisher = new SpoolPublisher({ spool: store, sealer, sender }, rule, counters, (sequence, err) =>
     log.error({ sequence, err }, "a frame cannot be published; it is kept in quarantine"),
   );
 
@@ -171,6 +184,12 @@ export async function startEdgeAgent(
     get gaps() {
       return store.gaps;
     },
+    async useKey(next) {
+      const from = sealer.keyId;
+      await sealer.useKey(next);
+      if (sealer.keyId !== from) log.info({ from, to: sealer.keyId }, "windows are encrypted under another key from here on");
+    },
+    useSigningKey: (next) => sealer.useSigningKey(next),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 

@@ -1,5 +1,5 @@
 import type { SqliteFile } from "@smile/runtime/sqlite";
-import { type Gap, gapCodec } from "@smile/schemas/envelopes";
+import type { Gap } from "@smile/schemas/envelopes";
 
 /** A frame's envelope under its sequence number. */
 export type SpooledFrame = { readonly sequence: number; readonly envelope: Uint8Array };
@@ -23,7 +23,11 @@ export type SpoolBounds = {
 
 /** Something to send: a frame, or in its place the gap that was left, under its first sequence. */
 export type SpoolItem = { readonly kind: "frame" | "gap"; readonly sequence: number };
-export type Outgoing = SpoolItem & { readonly envelope: Uint8Array };
+/** An item that was taken: a frame's envelope as it was sealed, or what a gap has to say and nobody has signed yet. */
+export type Outgoing =
+  | { readonly kind: "frame"; readonly sequence: number; readonly envelope: Uint8Array }
+  | { readonly kind: "gap"; readonly sequence: number; readonly gap: UnsignedGap };
+export type UnsignedGap = Omit<Gap, "signature">;
 
 /** What had to go to keep the bounds. */
 export type Dropped = { readonly frames: number; readonly windows: number; readonly bytes: number };
@@ -121,9 +125,10 @@ export class Spool {
 
   /** Takes an item for sending: from now on it is under way, and a gap keeps its extent for good. */
   take({ kind, sequence }: SpoolItem): Outgoing {
-    const envelope = kind === "gap" ? this.#sealGap(sequence) : this.#envelope(sequence);
+    const taken: Outgoing =
+      kind === "gap" ? { kind, sequence, gap: this.#sealGap(sequence) } : { kind, sequence, envelope: this.#envelope(sequence) };
     this.#taken.add(sequence);
-    return { kind, sequence, envelope };
+    return taken;
   }
 
   /** Notes that the broker has an item. It is off the disk with the next transaction. */
@@ -226,12 +231,11 @@ export class Spool {
   }
 
   /** From here on the gap does not grow: sent twice it says the same. */
-  #sealGap(fromSequence: number): Uint8Array {
+  #sealGap(fromSequence: number): UnsignedGap {
     const sql = `UPDATE gaps SET sealed = 1 WHERE from_sequence = ? RETURNING from_sequence AS fromSequence, to_sequence AS toSequence, windows,
       from_time_ms AS fromTimeMs, to_time_ms AS toTimeMs, reason`;
     const gap = this.#db.transaction(() => this.#db.first<GapRow>(sql, fromSequence))!;
-    const frames = gap.toSequence - gap.fromSequence + 1;
-    return gapCodec.encode({ ...this.#sender, ...gap, frames, signature: new Uint8Array(0) });
+    return { ...this.#sender, ...gap, frames: gap.toSequence - gap.fromSequence + 1 };
   }
 
   /** @param olderMs for age: frames stored before */

@@ -2,12 +2,10 @@ import { isPipelineError } from "@smile/errors/pipeline-error";
 import type { Refusal } from "@smile/features/lift-stream";
 import type { FeatureSet, LiftedWindow, Row } from "@smile/features/spec";
 import { WindowStream } from "@smile/features/window-stream";
-import type { FrameEncryptor } from "@smile/he/backend";
 import type { MessageId } from "@smile/schemas/envelopes";
 import { type AssembleRule, FrameAssembler, type SealedWindows } from "./assemble.ts";
 import type { AgentCounters } from "./counters.ts";
-import type { FrameFormat } from "./frame-format.ts";
-import { sealFrame } from "./frame-sealer.ts";
+import type { EnvelopeSealer } from "./envelope-sealer.ts";
 import type { LaneMap } from "./lane-map.ts";
 import type { Dropped, SealedFrame } from "./spool.ts";
 import type { EdgeStore, MachineState } from "./store.ts";
@@ -17,8 +15,7 @@ export type PipelineParts = {
   readonly featureSet: FeatureSet;
   readonly places: LaneMap;
   readonly rule: AssembleRule;
-  readonly format: FrameFormat;
-  readonly encryptor: FrameEncryptor;
+  readonly sealer: Pick<EnvelopeSealer, "sealFrame">;
   readonly store: EdgeStore;
   readonly counters: AgentCounters;
   /** Wall clock, milliseconds since 1970. */
@@ -175,10 +172,10 @@ export class WindowPipeline {
   }
 
   #seal(groups: readonly SealedWindows[]): void {
-    const { format, encryptor, store, gateway, now } = this.#parts;
+    const { sealer, store, gateway, now } = this.#parts;
     for (const sealed of groups) {
       const sequence = store.nextSequence + this.#frames.length;
-      const envelope = sealFrame(format, encryptor, { gateway, epoch: store.epoch, sequence }, sealed, now());
+      const envelope = sealer.sealFrame({ gateway, epoch: store.epoch, sequence }, sealed, now());
       this.#frames.push({ sequence, envelope, windows: sealed.entries.length, frameTimeMs: sealed.frameTimeMs, sealed });
       for (const { window } of sealed.entries) if (!this.#opened.delete(window)) this.#closed.push(window);
     }

@@ -1,15 +1,22 @@
 import { spawn } from "node:child_process";
+import { generateKeyPairSync, hash, type KeyObject } from "node:crypto";
 import { once } from "node:events";
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { IDENTITY_KEY } from "@smile/he/identity-backend";
 import { paramsId } from "@smile/he/params";
+import { writeJsonFile } from "@smile/runtime/json-file";
 import { silentLogger } from "@smile/runtime/logging";
 import { type Broker, startBroker } from "@smile/runtime/mqtt-broker";
+import { publicHalf } from "@smile/schemas/ed25519";
+import { frameCodec } from "@smile/schemas/envelopes";
 import { paramsFromDocument } from "@smile/schemas/params-document";
+import { identityHash } from "@smile/schemas/plant-register";
+import { isPartSigned } from "@smile/schemas/signing";
 import { framesTopic } from "@smile/schemas/topics";
 import { expect, it } from "vitest";
+import { fixturePlant } from "../../schemas/test/fixture-register.ts";
 import { openMqttFrameSender } from "../src/mqtt-frame-sender.ts";
 import { RowQueue } from "../src/row-queue.ts";
 import { startEdgeAgent } from "../src/service.ts";
@@ -17,12 +24,14 @@ import {
   agentConfig,
   contentOf,
   deployment,
+  deploymentDocument,
   expectedContent,
   lanes,
   lease,
   newFolder,
   type OpenedFrame,
   openFrame,
+  signingKey,
   someRows,
 } from "./fixture.ts";
 
@@ -118,39 +127,30 @@ it("seals what waits longer than the linger, and refuses rows of machines withou
   expect(agent.counters.refused.unknownMachine).toBe(1);
 });
 
+const ids = { plant: "plant", gateway: "gateway-1", paramsId: paramsId(paramsFromDocument(deployment.params)) };
+/** The identity scheme has one key only; keys differ by the id that the public half would have. */
+const publicHalfOf = (name: string) => Buffer.from(`public half of ${name}`);
+const keyIdOf = (name: string) => hash("sha256", publicHalfOf(name));
+
+function putKey(folder: string, name: string): void {
+  const secretKey = Buffer.from(IDENTITY_KEY).toString("base64");
+  const key = { kind: "gateway-secret-key", version: 1, ...ids, keyId: keyIdOf(name), secretKey };
+  writeJsonFile(join(folder, "key.json"), key, 0o600);
+}
+
+function putSigningKey(folder: string, key: KeyObject): void {
+  const secretKey = key.export({ format: "der", type: "pkcs8" }).toString("base64");
+  const file = { kind: "signing-key", version: 1, owner: "gateway-1", publicKey: publicHalf(key), secretKey };
+  writeJsonFile(join(folder, "signing-key.json"), file, 0o600);
+}
+
 /** The files that `main.ts` needs, beside a telemetry file. */
-function installAgent(url: string, source: object = { kind: "file", path: "rows.ndjson" }): string {
+function installAgent(url: string, source: object = { kind: "file", path: "rows.ndjson" }, more: object = {}): string {
   const folder = newFolder();
   const put = (name: string, value: unknown) => writeFileSync(join(folder, name), JSON.stringify(value));
-  const params = paramsFromDocument(deployment.params);
-  const hash = "0".repeat(64);
-  const card = {
-    kind: "model-card",
-    version: 1,
-    name: "test",
-    headId: hash,
-    featureSetId: hash,
-    outputs: ["risk"],
-    scale: 1,
-    calibration: null,
-    link: "identity",
-    range: null,
-    unit: "cycles",
-    alert: { direction: "below", raise: 1, clear: 2 },
-    training: { data: "none", machines: 1, windows: 1, metrics: {} },
-    codeVersion: "test",
-  };
-  put("deployment.json", { kind: "deployment", version: 1, ...deployment, keyMode: "symmetric", maxMerges: 1, cards: [card] });
-  put("key.json", {
-    kind: "gateway-secret-key",
-    version: 1,
-    plant: "plant",
-    gateway: "gateway-1",
-    paramsId: paramsId(params),
-    keyId: hash,
-    secretKey: Buffer.from(IDENTITY_KEY).toString("base64"),
-  });
-  chmodSync(join(folder, "key.json"), 0o600);
+  put("deployment.json", deploymentDocument("symmetric"));
+  putKey(folder, "one");
+  putSigningKey(folder, signingKey);
   writeFileSync(join(folder, "rows.ndjson"), `{broken\n${rows.map((row) => JSON.stringify(row)).join("\n")}\n`);
   put("edge.json", {
     plant: "plant",
@@ -158,10 +158,12 @@ function installAgent(url: string, source: object = { kind: "file", path: "rows.
     deployment: "deployment.json",
     lease: { gateway: "gateway-1", ...lease },
     key: "key.json",
+    signingKey: "signing-key.json",
     mqtt: { url, window: 2 },
     store: "edge.db",
     source,
     lingerMs: 60_000,
+    ...more,
   });
   return folder;
 }
@@ -210,9 +212,9 @@ it("stops on SIGTERM while standard input is silent, and takes up the same rows 
   expect(contentOf(ingress.frames.values())).toEqual(expectedContent(rows));
 });
 
-it("refuses a secret key that others may read, with exit code 78", async () => {
+it.each(["key.json", "signing-key.json"])("refuses %s when others may read it, with exit code 78", async (file) => {
   const folder = installAgent("mqtt://127.0.0.1:1");
-  chmodSync(join(folder, "key.json"), 0o644);
+  chmodSync(join(folder, file), 0o644);
   const child = runMain(folder);
   let log = "";
   child.stderr.on("data", (chunk) => {
@@ -220,4 +222,76 @@ it("refuses a secret key that others may read, with exit code 78", async () => {
   });
   expect(await once(child, "exit")).toEqual([78, null]);
   expect(log).toContain("mode 0600");
+});
+
+it("takes new keys from its files while it runs when the plant's register has them, and refuses others", async () => {
+  const successor = generateKeyPairSync("ed25519").privateKey;
+  const signed = [signingKey, successor];
+  const plant = fixturePlant({
+    plant: "plant",
+    gateways: [{ gateway: "gateway-1", lanes: { first: 0, count: 8 } }],
+    keys: ["one", "two"].map((name) => ({
+      paramsId: ids.paramsId,
+      keyId: keyIdOf(name),
+      publicKey: publicHalfOf(name),
+      gateway: "gateway-1",
+    })),
+  });
+  const credential = { certificateHash: null, state: "active" as const, untilMs: null };
+  const credentials = signed.map((key) => ({ signingKey: publicHalf(key), ...credential }));
+  const register = plant.next({ gateways: [{ ...plant.register.gateways[0]!, credentials }] });
+
+  const frames = new Map<number, { keyId: string; opened: OpenedFrame; signer: number }>();
+  let came = Promise.withResolvers<void>();
+  await using broker = await startBroker({
+    port: 0,
+    logger,
+    authorizePublish: async ({ payload }) => {
+      const frame = frameCodec.decode(payload);
+      const signer = signed.findIndex((key) => isPartSigned(frame, frame, [key]));
+      frames.set(frame.sequence, { keyId: frame.keyId, opened: openFrame(payload, signed), signer });
+      came.resolve();
+      came = Promise.withResolvers();
+    },
+  });
+  const pinned = { register: "register.json", identity: identityHash(register.identity) };
+  const folder = installAgent(broker.url, { kind: "stdin", atEnd: "flush" }, pinned);
+  writeJsonFile(join(folder, "register.json"), register);
+  const child = runMain(folder);
+  let log = "";
+  const said = (words: string) =>
+    new Promise<void>((resolve) => {
+      child.stderr.on("data", (chunk) => {
+        log += chunk;
+        if (log.includes(words)) resolve();
+      });
+    });
+  const part = Math.ceil(rows.length / 3);
+  const feed = (index: number) => {
+    const lines = rows.slice(index * part, (index + 1) * part).map((row) => `${JSON.stringify(row)}\n`);
+    child.stdin.write(lines.join(""));
+  };
+  const under = async (name: string) => {
+    while (![...frames.values()].some(({ keyId }) => keyId === keyIdOf(name))) await came.promise;
+  };
+  feed(0);
+  await under("one");
+  const refused = said("are refused");
+  putKey(folder, "stranger");
+  await refused;
+  feed(1);
+  const taken = said('"files":"signing_key"');
+  putKey(folder, "two");
+  putSigningKey(folder, successor);
+  await taken;
+  feed(2);
+  child.stdin.end();
+  expect(await once(child, "exit"), log).toEqual([0, null]);
+
+  const all = [...frames.entries()].toSorted(([a], [b]) => a - b).map(([, frame]) => frame);
+  expect(contentOf(all.map(({ opened }) => opened))).toEqual(expectedContent(rows));
+  const [first, last] = [all[0]!, all.at(-1)!];
+  expect([first.keyId, first.signer, last.keyId, last.signer]).toEqual([keyIdOf("one"), 0, keyIdOf("two"), 1]);
+  expect(new Set(all.map(({ keyId }) => keyId)).size).toBe(2);
+  expect(log).toContain("KEY_MISMATCH");
 });

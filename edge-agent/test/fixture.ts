@@ -1,3 +1,4 @@
+import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,10 +10,11 @@ import { decodeLanes } from "@smile/he/lanes";
 import { plan } from "@smile/he/planner";
 import { residueAt } from "@smile/he/residues";
 import { decodeFull, decodeSeeded } from "@smile/he/wire";
-import { frameCodec } from "@smile/schemas/envelopes";
+import { frameCodec, gapCodec } from "@smile/schemas/envelopes";
 import { paramsFromDocument, paramsToDocument } from "@smile/schemas/params-document";
+import { isPartSigned, signGap } from "@smile/schemas/signing";
 import type { EdgeAgentConfig } from "../src/service.ts";
-import type { Outgoing, SealedFrame } from "../src/spool.ts";
+import type { Outgoing, SealedFrame, UnsignedGap } from "../src/spool.ts";
 import type { EdgeStore } from "../src/store.ts";
 
 const sensors = ["vibration", "heat"];
@@ -47,6 +49,30 @@ const planned = plan({
 /** Fewer lanes than fit, so that a few machines fill more than one block. */
 export const lanes = 4;
 export const deployment: EdgeAgentConfig["deployment"] = { featureSet, params: paramsToDocument(planned.params), keyMode: "public", lanes };
+/** The deployment as its document. */
+export function deploymentDocument(keyMode: "public" | "symmetric") {
+  const none = "0".repeat(64);
+  const card = {
+    kind: "model-card",
+    version: 1,
+    name: "test",
+    headId: none,
+    featureSetId: none,
+    outputs: ["risk"],
+    scale: 1,
+    calibration: null,
+    link: "identity",
+    range: null,
+    unit: "cycles",
+    alert: { direction: "below", raise: 1, clear: 2 },
+    training: { data: "none", machines: 1, windows: 1, metrics: {} },
+    codeVersion: "test",
+  };
+  return { kind: "deployment", version: 1, ...deployment, keyMode, maxMerges: 1, cards: [card] };
+}
+
+/** The gateway's. */
+export const signingKey = generateKeyPairSync("ed25519").privateKey;
 export const machines = ["m0", "m1", "m2", "m3", "m4", "m5"];
 /** Global lanes 2 to 7: machines 0 and 1 are in block 0, the others in block 1. */
 export const lease = { firstLane: 2, machines };
@@ -58,6 +84,7 @@ export function agentConfig(storePath: string, changes: Partial<EdgeAgentConfig>
     deployment,
     lease,
     key: { keyId: "ab".repeat(32), bytes: IDENTITY_KEY },
+    signingKey,
     storePath,
     lingerMs: 60_000,
     commitMs: 5,
@@ -80,6 +107,19 @@ export function takeAll(store: EdgeStore): Outgoing[] {
     items.push(store.take(item));
   }
 }
+
+/** The frames among them, as they are sent. */
+export function envelopesOf(items: readonly Outgoing[]): Uint8Array[] {
+  return items.flatMap((item) => (item.kind === "frame" ? [item.envelope] : []));
+}
+
+/** The gaps among them. */
+export function gapsOf(items: readonly Outgoing[]): UnsignedGap[] {
+  return items.flatMap((item) => (item.kind === "gap" ? [item.gap] : []));
+}
+
+/** Signs gaps as an agent does. */
+export const gapSealer = { sealGap: (gap: UnsignedGap) => gapCodec.encode(signGap(gap, signingKey)) };
 
 /** Acknowledges sequences and takes them off the disk. */
 export function removeFrom(store: EdgeStore, ...sequences: readonly number[]): void {
@@ -116,7 +156,7 @@ export function someRows(steps: number, seed = 1): Row[] {
   return rows.toSorted((a, b) => a.at - b.at).map(({ row }) => row);
 }
 
-/** What the plant would see of a frame under the identity scheme. */
+/** What the plant sees of a frame under the identity scheme. */
 export type OpenedFrame = {
   id: string;
   epoch: number;
@@ -126,8 +166,10 @@ export type OpenedFrame = {
   windows: { lane: number; features: number[] }[];
 };
 
-export function openFrame(envelope: Uint8Array): OpenedFrame {
+/** @throws {Error} when none of the keys signed it */
+export function openFrame(envelope: Uint8Array, signers: readonly KeyObject[] = [signingKey]): OpenedFrame {
   const frame = frameCodec.decode(envelope);
+  if (!isPartSigned(frame, frame, signers)) throw new Error(`frame ${frame.sequence} is not signed by its gateway`);
   const params = paramsFromDocument(deployment.params);
   const { c0 } = frame.keyMode === "public" ? decodeFull(params, frame.ciphertext) : decodeSeeded(params, frame.ciphertext);
   const integer = (i: number) => {

@@ -5,7 +5,7 @@ import { expect, it } from "vitest";
 import { zeroCounters } from "../src/counters.ts";
 import { SpoolPublisher } from "../src/publisher.ts";
 import { EdgeStore } from "../src/store.ts";
-import { newFolder } from "./fixture.ts";
+import { gapSealer, newFolder } from "./fixture.ts";
 
 const FRAMES = 20_000;
 const owner = { plant: "plant", gateway: "gateway-1", featureSetId: "aa" };
@@ -25,7 +25,7 @@ it("through an outage of 20,000 frames the spool and its file keep their bounds,
   const finish = new AbortController();
   using store = new EdgeStore(path, owner, { bounds: { maxBytes, maxAgeMs: 1e12 } });
   const rule = { window: 16, largestBytes: 1 << 20, retryMs: 1, backlogFramesPerSecond: 100_000 };
-  const publisher = new SpoolPublisher(store, { send }, rule, zeroCounters(), () => {});
+  const publisher = new SpoolPublisher({ spool: store, sealer: gapSealer, sender: { send } }, rule, zeroCounters(), () => {});
   const running = publisher.run(new AbortController().signal, finish.signal);
   let dropped = 0;
   let largestFile = 0;

@@ -1,12 +1,13 @@
 import { join } from "node:path";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { gapCodec } from "@smile/schemas/envelopes";
+import { isGapSigned } from "@smile/schemas/signing";
 import { expect, it } from "vitest";
 import { zeroCounters } from "../src/counters.ts";
 import { type FrameSender, SpoolPublisher } from "../src/publisher.ts";
 import type { SealedFrame } from "../src/spool.ts";
 import { EdgeStore } from "../src/store.ts";
-import { aFrame, newFolder, takeAll } from "./fixture.ts";
+import { aFrame, gapSealer, newFolder, signingKey, takeAll } from "./fixture.ts";
 
 const owner = { plant: "plant", gateway: "gateway-1", featureSetId: "aa" };
 const forever = new AbortController().signal;
@@ -23,7 +24,8 @@ function publisher(store: EdgeStore, send: FrameSender["send"], window = 3) {
   const counters = zeroCounters();
   const refused: number[] = [];
   const rule = { window, largestBytes: 10, retryMs: 1, backlogFramesPerSecond: 200 };
-  return { counters, refused, publisher: new SpoolPublisher(store, { send }, rule, counters, (sequence) => refused.push(sequence)) };
+  const parts = { spool: store, sealer: gapSealer, sender: { send } };
+  return { counters, refused, publisher: new SpoolPublisher(parts, rule, counters, (sequence) => refused.push(sequence)) };
 }
 
 it("sends in order with no more than the window under way, and empties the spool", async () => {
@@ -110,7 +112,9 @@ class Broker {
 }
 
 const gapText = (envelope: Uint8Array) => {
-  const { fromSequence, toSequence, windows } = gapCodec.decode(envelope);
+  const gap = gapCodec.decode(envelope);
+  expect(isGapSigned(gap, [signingKey])).toBe(true);
+  const { fromSequence, toSequence, windows } = gap;
   return `${fromSequence}-${toSequence}: ${windows}`;
 };
 const numbered = (sequence: number, size = 300): SealedFrame => {
@@ -128,7 +132,7 @@ it("after an outage sends what is new first, the backlog at its rate, each in or
   const broker = new Broker();
   const rule = { window: 4, largestBytes: 1000, retryMs: 1, backlogFramesPerSecond: 100 };
   const counters = zeroCounters();
-  const made = new SpoolPublisher(store, broker, rule, counters, () => {});
+  const made = new SpoolPublisher({ spool: store, sealer: gapSealer, sender: broker }, rule, counters, () => {});
   const finish = new AbortController();
   const running = made.run(forever, finish.signal);
   commit(10);

@@ -2,10 +2,10 @@ import { join } from "node:path";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { featureCount } from "@smile/features/feature-count";
 import { WindowStream } from "@smile/features/window-stream";
-import { openEncryptor } from "@smile/he/open";
 import { silentLogger } from "@smile/runtime/logging";
 import { expect, it } from "vitest";
 import { zeroCounters } from "../src/counters.ts";
+import { EnvelopeSealer } from "../src/envelope-sealer.ts";
 import { frameFormat } from "../src/frame-format.ts";
 import { laneMap } from "../src/lane-map.ts";
 import { RowQueue } from "../src/row-queue.ts";
@@ -17,6 +17,7 @@ import {
   agentConfig,
   contentOf,
   deployment,
+  envelopesOf,
   expectedContent,
   featureSet,
   lanes,
@@ -25,6 +26,7 @@ import {
   newFolder,
   type OpenedFrame,
   openFrame,
+  signingKey,
   someRows,
   takeAll,
 } from "./fixture.ts";
@@ -97,14 +99,15 @@ it("loses and repeats nothing when the disk is full for a while", async () => {
       return super.commit(commit);
     }
   }
-  const format = frameFormat("plant", deployment, "ab".repeat(32));
+  const format = frameFormat("plant", deployment);
   expect(format.featureCount).toBe(featureCount(featureSet));
   using store = new FullForAWhile(join(newFolder(), "edge.db"), {
     plant: "plant",
     gateway: "gateway-1",
     featureSetId: format.kind.featureSetId,
   });
-  using encryptor = await openEncryptor(format.params, { mode: "public", bytes: agentConfig("").key.bytes });
+  const { key } = agentConfig("");
+  using sealer = await EnvelopeSealer.open(format, { key, signingKey, versions: { frame: 1, gap: 1 } });
   const told: string[] = [];
   const pipeline = new WindowPipeline(
     {
@@ -112,8 +115,7 @@ it("loses and repeats nothing when the disk is full for a while", async () => {
       featureSet,
       places: laneMap(lease, lanes),
       rule: { lingerMs: 1000, largestOpenEnds: 4 },
-      format,
-      encryptor,
+      sealer,
       store,
       counters: zeroCounters(),
       now: () => 1_700_000_000_000,
@@ -136,7 +138,7 @@ it("loses and repeats nothing when the disk is full for a while", async () => {
   pipeline.flush(0);
   pipeline.sealAll();
   while (!tryCommit());
-  const frames = takeAll(store).map(({ envelope }) => openFrame(envelope));
+  const frames = envelopesOf(takeAll(store)).map((envelope) => openFrame(envelope));
   expect(contentOf(frames)).toEqual(expectedContent(rows));
   expect(told).toEqual(
     frames.flatMap(({ sequence, frameTimeMs, windows }) => windows.map(({ lane }) => `${sequence} ${lane} ${frameTimeMs}`)),

@@ -2,7 +2,7 @@ import { copyFileSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { EdgeStore, newEpoch } from "../src/store.ts";
-import { aFrame, aWindow, newFolder, removeFrom, takeAll } from "./fixture.ts";
+import { aFrame, aWindow, envelopesOf, newFolder, removeFrom, takeAll } from "./fixture.ts";
 
 const owner = { plant: "plant", gateway: "gateway-1", featureSetId: "aa" };
 const frame = aFrame;
@@ -60,7 +60,7 @@ it("is on the disk as soon as commit returns: a copy of the files taken then ope
         copyFileSync(join(folder, `edge.db${suffix}`), join(folder, `copy${sequence}.db${suffix}`));
     }
     using copy = new EdgeStore(join(folder, `copy${sequence}.db`), owner);
-    expect(takeAll(copy).map(({ envelope }) => envelope[0])).toEqual(Array.from({ length: sequence + 1 }, (_, i) => i));
+    expect(envelopesOf(takeAll(copy)).map(([first]) => first)).toEqual(Array.from({ length: sequence + 1 }, (_, i) => i));
   }
 });
 
@@ -97,7 +97,7 @@ it("keeps a frame in quarantine and gives it another chance when it fits", () =>
   expect(store.quarantined).toBe(1);
   expect(store.releaseQuarantine(7)).toBe(0);
   expect(store.releaseQuarantine(8)).toBe(1);
-  expect(takeAll(store).map(({ envelope }) => envelope)).toEqual([frame(0).envelope, frame(1).envelope]);
+  expect(envelopesOf(takeAll(store))).toEqual([frame(0).envelope, frame(1).envelope]);
 });
 
 it("makes epochs below 2^48 that grow with time", () => {

@@ -5,7 +5,7 @@ import { runServiceCommand, type ServiceCommand } from "@smile/runtime/service-c
 import { Command } from "commander";
 import { codeVersion } from "./code-version.ts";
 
-// Loaded only when they are asked for: a gateway need not read the trainer, nor `smile keys` the brokers.
+// Loaded only when they are asked for: a gateway need not read the trainer, nor `smile plant` the brokers.
 const services: Readonly<Record<string, () => Promise<ServiceCommand>>> = {
   "edge-agent": async () => (await import("@smile/edge-agent/command")).edgeAgentCommand,
   "stream-processor": async () => (await import("@smile/stream-processor/command")).streamProcessorCommand,
@@ -15,7 +15,9 @@ const services: Readonly<Record<string, () => Promise<ServiceCommand>>> = {
 const commands: Readonly<Record<string, (signal: AbortSignal) => Promise<Command>>> = {
   demo: async (signal) => (await import("./demo-command.ts")).demoCommand(signal),
   train: async () => (await import("./train-command.ts")).trainCommand(),
-  keys: async () => (await import("./keys-command.ts")).keysCommand(),
+  plant: async (signal) => (await import("./plant-command.ts")).plantCommand(signal),
+  service: async () => (await import("./operator/service-command.ts")).serviceCommand(),
+  audit: async () => (await import("./audit-command.ts")).auditCommand(),
   simulate: async (signal) => (await import("./simulate-command.ts")).simulateCommand(signal),
   kafka: async (signal) => (await import("./kafka-command.ts")).kafkaCommand(signal),
 };

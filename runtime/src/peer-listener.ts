@@ -15,8 +15,6 @@ export type PeerListenerOptions = {
   readonly registry: PlantRegistry;
   readonly handshakeTimeoutMs: number;
   readonly maxConnectionsPerPlant: number;
-  /** Of each socket, in bytes. */
-  readonly readableHighWaterMark: number;
   readonly onPeer: (socket: TLSSocket, peer: PeerIdentity) => void;
   readonly onCutOff: (reason: PeerCutOff, facts: Record<string, unknown>) => void;
 };
@@ -73,7 +71,6 @@ export function createPeerListener(options: PeerListenerOptions): { readonly ser
     if (!hasPlaceFor(peer)) return cutOff(socket, "too-many-of-plant", { ...peer });
     admitted.set(socket, { peer, certificate, register: registry.find(peer.plant)?.register });
     socket.on("close", () => admitted.delete(socket));
-    raiseHighWaterMark(socket, options.readableHighWaterMark);
     onPeer(socket, peer);
   });
   server.on("tlsClientError", (error: NodeJS.ErrnoException, socket: Socket) => {
@@ -104,10 +101,4 @@ export function createPeerListener(options: PeerListenerOptions): { readonly ser
       clearInterval(timer);
     },
   };
-}
-
-/** Node passes a listener's `highWaterMark` on to plain sockets only, and has no other way to set it on one that is there. */
-function raiseHighWaterMark(socket: TLSSocket, bytes: number): void {
-  const { _readableState: state } = socket as TLSSocket & { _readableState?: { highWaterMark: number } };
-  if (state !== undefined) state.highWaterMark = bytes;
 }

@@ -1,26 +1,37 @@
 import { once } from "node:events";
+import { request } from "node:https";
 import { connect } from "node:net";
 import { isPipelineError } from "@smile/errors/pipeline-error";
-import { afterEach, describe, expect, it } from "vitest";
-import { type HealthServer, startHealthServer } from "../src/health-server.ts";
+import { createAuthority } from "@smile/identity/authority";
+import type { CertificateAndKey } from "@smile/identity/certify";
+import { issueClientCertificate } from "@smile/identity/client-certificate";
+import { issueServerCertificate } from "@smile/identity/server-certificate";
+import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { type HealthServer, type HealthServerOptions, startHealthServer } from "../src/health-server.ts";
 import { silentLogger } from "../src/logging.ts";
 import { Metrics } from "../src/metrics.ts";
+import { WITHOUT_TLS } from "../src/tls-config.ts";
+import { fixedTls } from "../src/tls-files.ts";
 
 let server: HealthServer | undefined;
 afterEach(async () => {
   await server?.[Symbol.asyncDispose]();
+  server = undefined;
 });
 
-async function start(state: { alive?: boolean; conditions?: Parameters<typeof startHealthServer>[0]["conditions"]; port?: number } = {}) {
+async function start(
+  state: { alive?: boolean } & Partial<Pick<HealthServerOptions, "conditions" | "port" | "host" | "tls" | "withoutTls">> = {},
+) {
   const metrics = new Metrics();
   metrics.add([{ kind: "gauge", name: "smile_test_lag", help: "Lag", read: () => 3 }]);
   server = await startHealthServer({
-    port: state.port ?? 0,
+    port: 0,
+    conditions: () => ({}),
+    ...state,
     logger: silentLogger(),
     service: "test",
     metrics,
     isAlive: () => state.alive ?? true,
-    conditions: state.conditions ?? (() => ({})),
   });
   return server;
 }
@@ -123,5 +134,65 @@ describe("the health server", () => {
       conditions: () => ({}),
     }).catch((reason: unknown) => reason);
     expect(isPipelineError(error, "CONFIG_INVALID") && error.message).toMatch(/^health: cannot listen on 127\.0\.0\.1:\d+: .*EADDRINUSE/);
+  });
+});
+
+describe("the health server with TLS", () => {
+  /** What it answers, over TLS with this certificate; rejects when it does not. */
+  function get({ port }: HealthServer, own?: { certificate: string; key: string }): Promise<number | undefined> {
+    return new Promise((resolve, reject) => {
+      const shown = own === undefined ? {} : { cert: own.certificate, key: own.key };
+      const options = { host: "127.0.0.1", port, path: "/healthz", ca: operator.certificate, agent: false, ...shown };
+      request(options, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      })
+        .on("error", reject)
+        .end();
+    });
+  }
+  let operator: CertificateAndKey;
+  let own: CertificateAndKey;
+  let monitoring: CertificateAndKey;
+  beforeAll(async () => {
+    operator = await createAuthority({ name: "operator", days: 2 });
+    own = await issueServerCertificate(operator, { hosts: ["127.0.0.1"], days: 1 });
+    monitoring = await issueClientCertificate(operator, { plant: "operator", role: "console", name: "monitoring", days: 1 });
+  });
+
+  it("answers those who show a certificate of its authority, and nobody else", async () => {
+    const running = await start({ tls: fixedTls({ ...own, authority: operator.certificate }) });
+    expect(running.url).toBe(`https://127.0.0.1:${running.port}`);
+    const strangers = await createAuthority({ name: "operator", days: 2 });
+    const stranger = await issueClientCertificate(strangers, { plant: "operator", role: "console", name: "monitoring", days: 1 });
+    const past = Date.now() - 5 * 86_400_000;
+    const ended = await issueClientCertificate(operator, { plant: "operator", role: "console", name: "old", days: 1, nowMs: past });
+    for (const intruder of [undefined, stranger, ended]) await expect(get(running, intruder)).rejects.toThrow();
+    await expect(fetch(`http://127.0.0.1:${running.port}/healthz`)).rejects.toThrow();
+    expect(await get(running, monitoring)).toBe(200);
+  });
+
+  it("takes up a renewed certificate and a renewed authority", async () => {
+    const next = await createAuthority({ name: "next", days: 2 });
+    const nextMonitoring = await issueClientCertificate(next, { plant: "operator", role: "console", name: "monitoring", days: 1 });
+    let tell = () => {};
+    const files = {
+      current: { ...own, authority: operator.certificate },
+      onChange: (listener: () => void) => {
+        tell = listener;
+      },
+    };
+    const running = await start({ tls: files });
+    await expect(get(running, nextMonitoring)).rejects.toThrow();
+    files.current = { ...files.current, authority: next.certificate };
+    tell();
+    expect(await get(running, nextMonitoring)).toBe(200);
+    await expect(get(running, monitoring)).rejects.toThrow();
+  });
+
+  it("does not start without an authority, nor beyond this machine without TLS unless told so in so many words", async () => {
+    await expect(start({ tls: fixedTls(own) })).rejects.toThrow(/health\.tls\.authority.*CONFIG_INVALID/);
+    await expect(start({ host: "0.0.0.0" })).rejects.toThrow(/health\.host: 0\.0\.0\.0 .*TLS_REQUIRED/);
+    await start({ host: "0.0.0.0", withoutTls: WITHOUT_TLS });
   });
 });

@@ -4,12 +4,15 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isPipelineError } from "@smile/errors/pipeline-error";
+import { createAuthority } from "@smile/identity/authority";
+import { issueServerCertificate } from "@smile/identity/server-certificate";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { loadConfig } from "../src/config.ts";
 import { silentLogger } from "../src/logging.ts";
 import { type Monitoring, openMonitoring } from "../src/monitoring.ts";
 import { monitoringEnvNames, monitoringShape, readToken } from "../src/monitoring-config.ts";
+import { WITHOUT_TLS } from "../src/tls-config.ts";
 
 const schema = z.strictObject({ ...monitoringShape });
 const load = (file: object, env: Record<string, string> = {}) => loadConfig({ schema, env, envNames: monitoringEnvNames, file });
@@ -83,6 +86,34 @@ describe("readToken", () => {
 });
 
 describe("openMonitoring", () => {
+  it("serves health over TLS with the files of its folder, and names the one that is wrong", async () => {
+    const tls = { certificate: "own.pem", key: "own-key.pem", authority: "authority.pem" };
+    const health = { port: 0, tls };
+    await expect(open({ health })).rejects.toThrow(/health\.tls\.certificate: .*own\.pem.*FILE_MISSING/);
+    const authority = await createAuthority({ name: "operator", days: 2 });
+    const own = await issueServerCertificate(authority, { hosts: ["127.0.0.1"], days: 1 });
+    writeFileSync(join(folder, "own.pem"), own.certificate);
+    writeFileSync(join(folder, "own-key.pem"), own.key, { mode: 0o600 });
+    writeFileSync(join(folder, "authority.pem"), authority.certificate);
+    await using monitoring = await open({ health });
+    expect(monitoring.url).toMatch(/^https:/);
+  });
+
+  it("does not send a token beyond this machine by plain HTTP, unless told so in so many words", async () => {
+    const away = { ...database, url: "http://database.invalid:8086" };
+    await expect(open({ timeSeries: { ...away, token: "s3cret" } })).rejects.toThrow(
+      /timeSeries\.url: http:\/\/database\.invalid .*TLS_REQUIRED/,
+    );
+    await expect(open({ timeSeries: { ...away, token: "s3cret" } })).rejects.not.toThrow(/s3cret/);
+    const allowed = [
+      { ...away, token: "s3cret", withoutTls: WITHOUT_TLS },
+      { ...away, url: "https://database.invalid", token: "s3cret" },
+      away,
+      { ...database, token: "s3cret" },
+    ];
+    for (const timeSeries of allowed) await (await open({ timeSeries }))[Symbol.asyncDispose]();
+  });
+
   it("opens nothing that is not configured", async () => {
     await using monitoring = await open({});
     expect([monitoring.url, monitoring.timeSeries]).toEqual([undefined, undefined]);

@@ -1,13 +1,21 @@
-// Measures the way of a frame to its acknowledgement, `node runtime/test/mqtt-throughput.ts [seconds]`: mqtt.js -> aedes -> embedded log,
-// flushed to the disk -> PUBACK, all in this process over loopback TCP, with windows of 32.
+// Measures the way of a frame to its acknowledgement, `node runtime/test/mqtt-throughput.ts [seconds] [tls]`: mqtt.js -> aedes -> embedded
+// log, flushed to the disk -> PUBACK, all in this process over loopback TCP, plain or with mutual TLS, with windows of 32.
 import { openTemporaryLog } from "../src/embedded-log.ts";
 import { silentLogger } from "../src/logging.ts";
 import { startBroker } from "../src/mqtt-broker.ts";
 import { openMqtt } from "../src/mqtt-client.ts";
+import { FixedRegistry } from "../src/plant-registry.ts";
+import { fixedTls } from "../src/tls-files.ts";
+import { tlsPlant, tlsService } from "./fixture-tls.ts";
 
 const secondsEach = Number(process.argv[2] ?? 3);
+const withTls = process.argv[3] === "tls";
 const logger = silentLogger();
-const figures: Record<string, number> = {};
+const service = await tlsService();
+const plant = await tlsPlant("plant", ["gateway"]);
+const brokerTls = { credentials: fixedTls(await service.server()), registry: new FixedRegistry([plant.register]) };
+const clientTls = fixedTls({ ...plant.gateways.get("gateway")!, authority: service.authority.certificate });
+const figures: Record<string, { perSecond: number; cpuMicros: number }> = {};
 
 for (const [kilobytes, clients] of [
   [27, 1],
@@ -20,15 +28,17 @@ for (const [kilobytes, clients] of [
   await using broker = await startBroker({
     port: 0,
     logger,
+    tls: withTls ? brokerTls : undefined,
     authorizePublish: async ({ clientId, payload }) => void (await log.append([{ topic: "frames", key: clientId, value: payload }])),
   });
   const payload = crypto.getRandomValues(new Uint8Array(kilobytes * 1024));
   let count = 0;
   const startMs = performance.now();
+  const startCpu = process.cpuUsage();
   const untilMs = startMs + secondsEach * 1000;
   await Promise.all(
     Array.from({ length: clients }, async (_, i) => {
-      await using connection = openMqtt({ url: broker.url, clientId: `gateway-${i}`, logger });
+      await using connection = openMqtt({ url: broker.url, clientId: `gateway-${i}`, logger, tls: withTls ? clientTls : undefined });
       await connection.ready();
       const send = async () => {
         while (performance.now() < untilMs) {
@@ -39,6 +49,8 @@ for (const [kilobytes, clients] of [
       await Promise.all(Array.from({ length: 32 }, send));
     }),
   );
-  figures[`${kilobytes} KB, ${clients} client${clients > 1 ? "s" : ""}`] = Math.round((count / (performance.now() - startMs)) * 1000);
+  const perSecond = Math.round((count / (performance.now() - startMs)) * 1000);
+  const { user, system } = process.cpuUsage(startCpu);
+  figures[`${kilobytes} KB, ${clients} client${clients > 1 ? "s" : ""}`] = { perSecond, cpuMicros: Math.round((user + system) / count) };
 }
-console.log(JSON.stringify({ "acknowledged/s": figures, rssMb: Math.round(process.memoryUsage().rss / 2 ** 20) }));
+console.log(JSON.stringify({ tls: withTls, acknowledged: figures, rssMb: Math.round(process.memoryUsage().rss / 2 ** 20) }));

@@ -6,9 +6,16 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { IDENTITY_KEY } from "@smile/he/identity-backend";
 import { paramsId } from "@smile/he/params";
+import { createAuthority } from "@smile/identity/authority";
+import type { CertificateAndKey } from "@smile/identity/certify";
+import { certificateHash } from "@smile/identity/check-certificate";
+import { issueClientCertificate } from "@smile/identity/client-certificate";
+import { issueServerCertificate } from "@smile/identity/server-certificate";
 import { writeJsonFile } from "@smile/runtime/json-file";
 import { silentLogger } from "@smile/runtime/logging";
 import { type Broker, startBroker } from "@smile/runtime/mqtt-broker";
+import { FixedRegistry } from "@smile/runtime/plant-registry";
+import { fixedTls } from "@smile/runtime/tls-files";
 import { publicHalf } from "@smile/schemas/ed25519";
 import { frameCodec } from "@smile/schemas/envelopes";
 import { paramsFromDocument } from "@smile/schemas/params-document";
@@ -17,6 +24,7 @@ import { isPartSigned } from "@smile/schemas/signing";
 import { framesTopic } from "@smile/schemas/topics";
 import { expect, it } from "vitest";
 import { fixturePlant } from "../../schemas/test/fixture-register.ts";
+import { freePort } from "../../test/support/free-port.ts";
 import { openMqttFrameSender } from "../src/mqtt-frame-sender.ts";
 import { RowQueue } from "../src/row-queue.ts";
 import { startEdgeAgent } from "../src/service.ts";
@@ -224,67 +232,82 @@ it.each(["key.json", "signing-key.json"])("refuses %s when others may read it, w
   expect(log).toContain("mode 0600");
 });
 
-it("takes new keys from its files while it runs when the plant's register has them, and refuses others", async () => {
-  const successor = generateKeyPairSync("ed25519").privateKey;
-  const signed = [signingKey, successor];
-  const plant = fixturePlant({
-    plant: "plant",
-    gateways: [{ gateway: "gateway-1", lanes: { first: 0, count: 8 } }],
-    keys: ["one", "two"].map((name) => ({
-      paramsId: ids.paramsId,
-      keyId: keyIdOf(name),
-      publicKey: publicHalfOf(name),
-      gateway: "gateway-1",
-    })),
+it("as a process, over TLS, takes new keys and a new certificate from its files while it runs, and refuses a key that is not registered", async () => {
+  const [service, authority] = await Promise.all(["service", "plant"].map((name) => createAuthority({ name, days: 3 })));
+  const server = await issueServerCertificate(service!, { hosts: ["127.0.0.1"], days: 2 });
+  const peer = { plant: "plant", role: "gateway", name: "gateway-1" } as const;
+  const certificates = await Promise.all([1, 2].map((days) => issueClientCertificate(authority!, { ...peer, days })));
+  const signers = [signingKey, generateKeyPairSync("ed25519").privateKey];
+  const gateways = [{ gateway: "gateway-1", lanes: { first: 0, count: 8 } }];
+  const keys = ["one", "two"].map((name) => {
+    return { paramsId: ids.paramsId, keyId: keyIdOf(name), publicKey: publicHalfOf(name), gateway: "gateway-1" };
   });
-  const credential = { certificateHash: null, state: "active" as const, untilMs: null };
-  const credentials = signed.map((key) => ({ signingKey: publicHalf(key), ...credential }));
-  const register = plant.next({ gateways: [{ ...plant.register.gateways[0]!, credentials }] });
+  const plant = fixturePlant({ plant: "plant", gateways, keys });
+  const credentials = signers.map((key, i) => {
+    const { certificate } = certificates[i]!;
+    return { signingKey: publicHalf(key), certificateHash: certificateHash(certificate), state: "active" as const, untilMs: null };
+  });
+  const register = plant.next({ certificateAuthority: authority!.certificate, gateways: [{ ...gateways[0]!, credentials }] });
 
   const frames = new Map<number, { keyId: string; opened: OpenedFrame; signer: number }>();
   let came = Promise.withResolvers<void>();
   await using broker = await startBroker({
     port: 0,
     logger,
+    tls: { credentials: fixedTls(server), registry: new FixedRegistry([register]) },
     authorizePublish: async ({ payload }) => {
       const frame = frameCodec.decode(payload);
-      const signer = signed.findIndex((key) => isPartSigned(frame, frame, [key]));
-      frames.set(frame.sequence, { keyId: frame.keyId, opened: openFrame(payload, signed), signer });
+      const signer = signers.findIndex((key) => isPartSigned(frame, frame, [key]));
+      frames.set(frame.sequence, { keyId: frame.keyId, opened: openFrame(payload, signers), signer });
       came.resolve();
       came = Promise.withResolvers();
     },
   });
-  const pinned = { register: "register.json", identity: identityHash(register.identity) };
-  const folder = installAgent(broker.url, { kind: "stdin", atEnd: "flush" }, pinned);
+  const health = { port: await freePort() };
+  const folder = installAgent(
+    broker.url,
+    { kind: "stdin", atEnd: "flush" },
+    {
+      ...{ register: "register.json", identity: identityHash(register.identity), service: "service.json", health },
+      tls: { certificate: "certificate.pem", key: "tls-key.pem" },
+    },
+  );
   writeJsonFile(join(folder, "register.json"), register);
+  writeJsonFile(join(folder, "service.json"), {
+    ...{ kind: "service", version: 1, name: "service", framesUrl: broker.url, scoresUrl: broker.url },
+    ...{ certificateAuthority: service!.certificate, scoreSigners: [publicHalf(signingKey)], reads: { frame: [1], gap: [1] } },
+  });
+  const putCertificate = ({ certificate, key }: CertificateAndKey) => {
+    writeFileSync(join(folder, "tls-key.pem"), key, { mode: 0o600 });
+    writeFileSync(join(folder, "certificate.pem"), certificate);
+  };
+  putCertificate(certificates[0]!);
   const child = runMain(folder);
   let log = "";
-  const said = (words: string) =>
-    new Promise<void>((resolve) => {
-      child.stderr.on("data", (chunk) => {
-        log += chunk;
-        if (log.includes(words)) resolve();
-      });
-    });
+  const waiting = new Map<string, () => void>();
+  child.stderr.on("data", (chunk) => {
+    log += chunk;
+    for (const [words, resolve] of waiting) if (log.includes(words)) resolve();
+  });
+  const said = (words: string) => new Promise<void>((resolve) => waiting.set(words, resolve));
   const part = Math.ceil(rows.length / 3);
   const feed = (index: number) => {
     const lines = rows.slice(index * part, (index + 1) * part).map((row) => `${JSON.stringify(row)}\n`);
     child.stdin.write(lines.join(""));
   };
-  const under = async (name: string) => {
-    while (![...frames.values()].some(({ keyId }) => keyId === keyIdOf(name))) await came.promise;
-  };
   feed(0);
-  await under("one");
+  while (frames.size === 0) await came.promise;
   const refused = said("are refused");
   putKey(folder, "stranger");
   await refused;
   feed(1);
-  const taken = said('"files":"signing_key"');
+  const taken = Promise.all([said('"files":"signing_key"'), said("took the renewed TLS files")]);
   putKey(folder, "two");
-  putSigningKey(folder, successor);
+  putSigningKey(folder, signers[1]!);
+  putCertificate(certificates[1]!);
   await taken;
   feed(2);
+  const metrics = await (await fetch(`http://127.0.0.1:${health.port}/metrics`)).text();
   child.stdin.end();
   expect(await once(child, "exit"), log).toEqual([0, null]);
 
@@ -294,4 +317,9 @@ it("takes new keys from its files while it runs when the plant's register has th
   expect([first.keyId, first.signer, last.keyId, last.signer]).toEqual([keyIdOf("one"), 0, keyIdOf("two"), 1]);
   expect(new Set(all.map(({ keyId }) => keyId)).size).toBe(2);
   expect(log).toContain("KEY_MISMATCH");
+  for (const files of ["encryption_key", "signing_key", "tls"]) {
+    expect(metrics).toContain(`smile_edge_agent_keys_reloaded_total{files="${files}"} 1\n`);
+  }
+  expect(metrics).toContain('smile_edge_agent_keys_refused_total{files="encryption_key"} 1\n');
+  expect(Number(/^smile_edge_agent_certificate_remaining_seconds (\S+)$/m.exec(metrics)?.[1])).toBeGreaterThan(86_400);
 });

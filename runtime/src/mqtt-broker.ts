@@ -6,6 +6,7 @@ import { Aedes, type AedesOptions, type Client } from "aedes";
 import type { Logger } from "./logging.ts";
 import { Intake } from "./mqtt-intake.ts";
 import type { Offence, PacketLimits } from "./mqtt-packet-guard.ts";
+import { Arrivals } from "./peer-arrivals.ts";
 import { createPeerListener, type PeerCutOff } from "./peer-listener.ts";
 import type { PlantRegistry } from "./plant-registry.ts";
 import { requireTlsBeyondLoopback } from "./tls-config.ts";
@@ -67,6 +68,7 @@ export type BrokerOptions = {
 
 /** What a stranger may cost. A client takes up to 1 MiB in its socket, 1 MiB under way, and one packet. */
 export type BrokerLimits = PacketLimits & {
+  /** At this number the oldest that has not sent CONNECT makes room; where there is none, the newest is refused. */
   readonly maxConnections: number;
   /** With TLS; one more takes the place of the same peer's oldest, or is refused. */
   readonly maxConnectionsPerPlant: number;
@@ -102,6 +104,7 @@ export type CutOff =
   | "late-connect"
   | "late-packet"
   | "too-many-connections"
+  | "protocol-error"
   | "silent"
   | "frozen"
   | "not-taken-over";
@@ -147,8 +150,11 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const answers = new AnswersInOrder();
   /** By the connection, as aedes has it in `client.conn`. */
   const links = new Map<object, Link>();
+  const arrivals = new Arrivals(limits.maxConnections, (remoteAddress) => noteCutOff("too-many-connections", { remoteAddress }));
   const cutOff: Partial<Record<CutOff, number>> = {};
   const loggedMs = new Map<CutOff, number>();
+  /** Errors that are ours or counted already, and no offence of the client that they reach. */
+  const notTheirs = new WeakSet<Error>();
   let stopping = false;
 
   const noteCutOff = (reason: CutOff, facts: Record<string, unknown>) => {
@@ -175,7 +181,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     const taken = within(hookTimeoutMs, () => options.authorizePublish(publication));
     answers.add(client, taken, (error) => {
       answered();
-      if (error) noteCutOff("not-taken-over", { err: error, client: client.id, topic: publication.topic });
+      if (error) {
+        notTheirs.add(error);
+        noteCutOff("not-taken-over", { err: error, client: client.id, topic: publication.topic });
+      }
       answer(error);
     });
   };
@@ -188,6 +197,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       const link = links.get(client.conn);
       if (link === undefined) return answer(new Error("its connection has ended"), false);
       link.clientId = packet.clientId;
+      arrivals.hasConnected(link.socket);
       // aedes closes whoever has the same id already. Names hold no slash: no two peers have an id in common.
       if (link.peer !== null) packet.clientId = `${link.peer.plant}/${link.peer.role}/${link.peer.name}/${packet.clientId}`;
       packet.keepalive = Math.min(packet.keepalive || limits.maxKeepaliveSeconds, limits.maxKeepaliveSeconds);
@@ -200,7 +210,11 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       const allowed = (link && authorizeSubscribe?.(link.peer, link.clientId, subscription.topic)) ?? Promise.resolve(false);
       allowed.then(
         (yes) => answer(null, yes ? subscription : null),
-        (error: unknown) => answer(asError(error)),
+        (error: unknown) => {
+          const ours = asError(error);
+          notTheirs.add(ours);
+          answer(ours);
+        },
       );
     },
     authorizeForward: (client, packet) => {
@@ -209,13 +223,15 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       return allowed ? packet : null;
     },
   });
-  broker.on("keepaliveTimeout", (client) => noteCutOff("silent", { client: client.id }));
-  broker.on("clientError", (client, error) => {
-    // aedes says so for each message that waited.
-    if (error.message === "drain timeout" && links.delete(client.conn)) noteCutOff("frozen", { client: client.id });
+  const onClientError = (client: Client, error: NodeJS.ErrnoException) => {
+    // aedes says so for each message that waited, and gives the network's errors, which have a code, as well as its own.
+    const reason = offencesByMessage.get(error.message) ?? "protocol-error";
+    const isTheirs = error.code === undefined && !notTheirs.has(error);
+    if (isTheirs && links.delete(client.conn)) noteCutOff(reason, { err: error, client: client.id });
     else logger.debug({ err: error, client: client.id }, "client error");
-  });
-  broker.on("connectionError", (_, error) => logger.debug({ err: error }, "connection error"));
+  };
+  broker.on("clientError", onClientError);
+  broker.on("connectionError", onClientError);
 
   /** A client may speak MQTT from here on. */
   const receive = (socket: Socket, peer: PeerIdentity | null) => {
@@ -252,13 +268,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       onCutOff: noteCutOff,
     });
   const server = listener?.server ?? createServer({ highWaterMark: socketBufferBytes, noDelay: true }, (socket) => receive(socket, null));
-  const sockets = new Set<Socket>();
-  server.on("connection", (socket: Socket) => {
-    sockets.add(socket);
-    socket.on("close", () => sockets.delete(socket));
-  });
-  server.maxConnections = limits.maxConnections;
-  server.on("drop", (from) => noteCutOff("too-many-connections", { remoteAddress: from?.remoteAddress }));
+  server.on("connection", (socket: Socket) => arrivals.add(socket));
   try {
     server.listen(options.port, host);
     await once(server, "listening");
@@ -294,11 +304,17 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       server.close();
       await answers.settled();
       await new Promise<void>((resolve) => broker.close(resolve));
-      for (const socket of sockets) socket.destroy(); // those that never got as far as CONNECT, or to the end of their handshake
+      arrivals.destroy(); // those that never got as far as CONNECT, or to the end of their handshake
       await closed;
     },
   };
 }
+
+/** Errors of aedes that are not about what a client sent. */
+const offencesByMessage: ReadonlyMap<string, CutOff> = new Map([
+  ["drain timeout", "frozen"],
+  ["keep alive timeout", "silent"],
+]);
 
 /** Gives each client its answers in the order of its messages, whichever is decided first. */
 class AnswersInOrder {

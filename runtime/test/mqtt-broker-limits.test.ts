@@ -112,18 +112,56 @@ it("does not hold it against a client that its packet waits for the hook", async
   client.socket.destroy();
 });
 
-it("takes no more connections than it may, and one again when another has gone", async () => {
+it("takes no more connections than it may: the oldest that has not sent CONNECT goes, else the newest, never a client", async () => {
   await using broker = await open({ limits: { maxConnections: 2 } });
   await using gateway = openMqtt({ url: broker.url, clientId: "gateway", logger });
   await gateway.ready();
-  const second = await stranger(broker.port);
-  await (await stranger(broker.port)).closed;
-  expect(broker.cutOff).toEqual({ "too-many-connections": 1 });
-  await gateway.publish(topic, new Uint8Array(1));
-  second.socket.destroy();
-  await second.closed;
+  const silent = await stranger(broker.port);
   await using another = openMqtt({ url: broker.url, clientId: "another", logger, reconnectMs: { first: 10, last: 20 } });
-  await another.ready();
+  await Promise.all([another.ready(), silent.closed]);
+  expect(broker.cutOff).toEqual({ "too-many-connections": 1 });
+  await (await stranger(broker.port, connectPacket)).closed;
+  expect(broker.cutOff).toEqual({ "too-many-connections": 2 });
+  expect([gateway.connected, another.connected]).toEqual([true, true]);
+  await gateway.publish(topic, new Uint8Array(1));
+});
+
+it("lets a client in while strangers take every connection that there is, again and again", async () => {
+  await using broker = await open({ limits: { maxConnections: 4 } });
+  let flooding = true;
+  const flood = async () => {
+    while (flooding) {
+      const socket = connect(broker.port, "127.0.0.1").on("error", () => {});
+      await new Promise((resolve) => socket.resume().on("close", resolve));
+    }
+  };
+  const floods = Array.from({ length: 6 }, flood);
+  await until(() => (broker.cutOff["too-many-connections"] ?? 0) > 20);
+  await using gateway = openMqtt({ url: broker.url, clientId: "gateway", logger, reconnectMs: { first: 5, last: 10 } });
+  await gateway.publish(topic, new Uint8Array(1));
+  flooding = false;
+  await broker[Symbol.asyncDispose]();
+  await Promise.all(floods);
+});
+
+it.each([
+  ["is no packet", [0x32, 3, 0, 9, 0x61]],
+  ["connects twice", connectPacket],
+  ["publishes with QoS 2", [0x34, 6, 0, 1, 0x74, 0, 1, 0]],
+  ["publishes to a wildcard", [0x30, 4, 0, 1, 0x23, 0]],
+])("closes the connection of a client that %s, and counts it once", async (_, packet) => {
+  await using broker = await open();
+  await (await stranger(broker.port, [...connectPacket, ...packet])).closed;
+  expect(broker.cutOff).toEqual({ "protocol-error": 1 });
+});
+
+it("does not count it as an offence when a client is gone without a word", async () => {
+  await using broker = await open();
+  const client = await stranger(broker.port, connectPacket);
+  await once(client.socket, "data");
+  client.socket.resetAndDestroy();
+  await until(() => broker.connectedClients === 0);
+  expect(broker.cutOff).toEqual({});
 });
 
 it("ends connections that say nothing for one and a half times the longest keepalive, whatever they asked for", async () => {

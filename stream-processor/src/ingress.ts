@@ -8,8 +8,20 @@ import type { PlantQuota } from "./quota.ts";
 import type { Refusals } from "./refusals.ts";
 import type { ReplayGuard } from "./replay-guard.ts";
 
-/** What ingress has done since it started: frames taken and their bytes, gaps taken, frames that were in the log already. */
-export type IngressCounters = { accepted: number; bytes: number; gaps: number; replayed: number };
+/** What ingress has done since it started. */
+export type IngressCounters = {
+  /** Frames taken and their bytes, gaps taken, frames that were in the log already. */
+  accepted: number;
+  bytes: number;
+  gaps: number;
+  replayed: number;
+  /** Refusals by error code, and how many of them left no dead letter. */
+  readonly refused: Readonly<Record<string, number>>;
+  readonly deadLettersSuppressed: number;
+  /** By plant: seconds that its messages waited for its quota, and messages that were given back. */
+  readonly quotaWaitSeconds: Readonly<Record<string, number>>;
+  readonly quotaExceeded: Readonly<Record<string, number>>;
+};
 
 /** Where messages are counted that no registered plant answers for. No plant has this name. */
 export const STRANGERS = "";
@@ -23,7 +35,7 @@ const BY_REGISTER: ReadonlySet<string> = new Set(["PLANT_UNKNOWN", "SENDER_UNKNO
  * log cannot take it, or the plant sends too much; then nothing is acknowledged and the gateway sends again.
  */
 export class Ingress {
-  readonly counters: IngressCounters = { accepted: 0, bytes: 0, gaps: 0, replayed: 0 };
+  readonly counters: IngressCounters;
   readonly #log: Log;
   readonly #rules: AdmissionRules;
   readonly #guard: ReplayGuard;
@@ -40,6 +52,18 @@ export class Ingress {
     this.#guard = guard;
     this.#quota = quota;
     this.#refusals = refusals;
+    this.counters = {
+      accepted: 0,
+      bytes: 0,
+      gaps: 0,
+      replayed: 0,
+      refused: refusals.counts,
+      get deadLettersSuppressed() {
+        return refusals.suppressed;
+      },
+      quotaWaitSeconds: quota.waitedSeconds,
+      quotaExceeded: quota.exceeded,
+    };
   }
 
   /** @throws {PipelineError} QUOTA_EXCEEDED, LOG_UNAVAILABLE */

@@ -6,7 +6,7 @@ import type { StreamProcessor } from "./service.ts";
 export function processorMetrics(
   processor: Pick<StreamProcessor, "counters" | "endpoints" | "lag" | "plantLags">,
 ): readonly MetricDefinition[] {
-  const { ingress, refusals, quota, merging, egress } = processor.counters;
+  const { ingress, merging, egress } = processor.counters;
   const byBroker = (samplesOf: (state: EndpointState) => readonly Sample[]) =>
     Object.entries(processor.endpoints).flatMap(([broker, state]) =>
       samplesOf(state).map(({ labels, value }) => ({ labels: { broker, ...labels }, value })),
@@ -23,12 +23,12 @@ export function processorMetrics(
       name: "smile_stream_processor_frames_refused_total",
       help: "Frames and gaps that were refused, by error code",
       labels: ["code"],
-      read: () => samplesBy("code", refusals.counts),
+      read: () => samplesBy("code", ingress.refused),
     },
     total(
       "dead_letters_suppressed",
       "Refused messages that left no dead letter: their plant's budget was spent",
-      () => refusals.suppressed,
+      () => ingress.deadLettersSuppressed,
     ),
     total("frames_replayed", "Frames that were acknowledged and not appended: they were in the log already", () => ingress.replayed),
     {
@@ -36,14 +36,14 @@ export function processorMetrics(
       name: "smile_stream_processor_quota_wait_seconds_total",
       help: "Time that messages waited for their plant's quota, by plant; of unregistered ones under an empty name",
       labels: ["plant"],
-      read: () => samplesBy("plant", quota.waitedSeconds),
+      read: () => samplesBy("plant", ingress.quotaWaitSeconds),
     },
     {
       kind: "counter",
       name: "smile_stream_processor_quota_exceeded_total",
       help: "Messages that were not taken because too many of their plant waited, by plant; their gateways send them again",
       labels: ["plant"],
-      read: () => samplesBy("plant", quota.exceeded),
+      read: () => samplesBy("plant", ingress.quotaExceeded),
     },
     total("frames_read", "Frames read from the log for merging", () => merging.frames),
     total("frames_repeated", "Frames of the log that had been merged before", () => merging.repeated),

@@ -40,8 +40,6 @@ export type StreamProcessor = Service & {
   readonly endpoints: { readonly frames: EndpointState; readonly scores: EndpointState };
   readonly counters: {
     readonly ingress: IngressCounters;
-    readonly refusals: Refusals;
-    readonly quota: PlantQuota;
     readonly merging: MergingCounters;
     readonly egress: EgressCounters;
   };
@@ -111,7 +109,7 @@ export async function startStreamProcessor(options: StreamProcessorOptions): Pro
     framesUrl: intake.url,
     scoresUrl: delivery.url,
     endpoints: { frames: intake, scores: delivery },
-    counters: { ingress: ingress.counters, refusals, quota, merging: counters, egress: egress.counters },
+    counters: { ingress: ingress.counters, merging: counters, egress: egress.counters },
     lag: () => member.lag(),
     plantLags: () => egress.lags(),
     done: ended.promise,

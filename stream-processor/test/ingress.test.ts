@@ -88,7 +88,7 @@ it("acknowledges nothing while the log fails: the gateway sends again, and every
   const sequences = records.map(({ value }) => frameCodec.decode(value).sequence);
   // Those sent again may come behind newer ones, and some twice; their ids tell.
   expect([...new Set(sequences)].sort()).toEqual([0, 1, 2, 3, 4, 5]);
-  expect(processor.counters.refusals.counts).toEqual({});
+  expect(processor.counters.ingress.refused).toEqual({});
 });
 
 it("puts a gateway's gaps among the plant's scores, and refuses gaps of others or that contradict themselves", async () => {

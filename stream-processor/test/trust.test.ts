@@ -158,7 +158,7 @@ it("without TLS, too, takes nothing of a gateway that was revoked while it is co
   at.plants.replace(revoked("g"));
   await gateway.publish(framesTopic(PLANT, "g"), frameOf("g", 1));
   expect(at.processor.counters.ingress.accepted).toBe(1);
-  expect(at.processor.counters.refusals.counts).toEqual({ SENDER_UNKNOWN: 1 });
+  expect(at.processor.counters.ingress.refused).toEqual({ SENDER_UNKNOWN: 1 });
 });
 
 it("takes a frame whose register is there and not read yet", async () => {
@@ -172,7 +172,7 @@ it("takes a frame whose register is there and not read yet", async () => {
   };
   await at.connect(at.processor.framesUrl, null).publish(framesTopic(PLANT, "g"), frameOf("g", 0));
   expect(at.processor.counters.ingress.accepted).toBe(1);
-  expect(at.processor.counters.refusals.counts).toEqual({});
+  expect(at.processor.counters.ingress.refused).toEqual({});
 });
 
 it("lets a plant over its quota wait, and nobody else", async () => {
@@ -205,13 +205,20 @@ it("lets a plant over its quota wait, and nobody else", async () => {
   expect(acknowledged.indexOf("calm")).toBeLessThan(acknowledged.indexOf("busy 4"));
   expect(acknowledged.filter((each) => each !== "calm")).toEqual(["busy 0", "busy 1", "busy 2", "busy 3", "busy 4"]);
   expect(processor.counters.ingress.accepted).toBe(5);
-  expect(processor.counters.quota.waitedSeconds[PLANT]).toBeGreaterThan(1);
+  expect(processor.counters.ingress.quotaWaitSeconds[PLANT]).toBeGreaterThan(1);
 });
 
-it.each(["frames", "scores"] as const)("does not listen for %s beyond this machine without TLS", async (name) => {
+const beyond = { host: "0.0.0.0", port: 0 };
+const elsewhere = { broker: "mqtt://broker.example:1883", clientId: "c" };
+it.each([
+  ["listen for frames", { frames: beyond }],
+  ["listen for consoles", { scores: beyond }],
+  ["fetch frames from a broker", { frames: elsewhere }],
+  ["send scores to a broker", { scores: elsewhere }],
+])("does not %s beyond this machine without TLS", async (_, endpoints) => {
   await using log = await openTemporaryLog({ logger });
   const loopback = { host: "127.0.0.1", port: 0 };
-  const open = { frames: loopback, scores: loopback, [name]: { host: "0.0.0.0", port: 0 } };
+  const open = { frames: loopback, scores: loopback, ...endpoints };
   const options = { log, logger, deployments: [], plants: new FixedRegistry([]), limits: { lingerMs: 20, openPerKind: 4 }, partitions: 1 };
   await expect(startStreamProcessor({ ...options, ...open })).rejects.toThrow(/TLS_REQUIRED/);
 });

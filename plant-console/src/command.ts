@@ -9,8 +9,6 @@ import { consoleMetrics } from "./metrics.ts";
 import { alertJson, alertLine, gapJson, gapLine } from "./print.ts";
 import { RiskObserver } from "./risk-observer.ts";
 
-const STANDARD_OUTPUT = 1;
-
 /** `smile plant-console` */
 export const plantConsoleCommand: ServiceCommand = {
   name: "plant-console",
@@ -36,7 +34,7 @@ ${monitoringHelp}
     const monitoring = opened.use(
       await openMonitoring({ service: "plant-console", settings: config, folder, logger, tags, stopping: signal }),
     );
-    const printer = opened.use(new LinePrinter(STANDARD_OUTPUT, logger));
+    const printer = opened.use(new LinePrinter(process.stdout, logger));
     const observer = new RiskObserver(config.plant, monitoring.timeSeries);
     const console = opened.use(
       await startConfiguredConsole(config, {

@@ -1,45 +1,47 @@
-import { createWriteStream, type WriteStream } from "node:fs";
+import type { Writable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "@smile/runtime/logging";
 
-/** Lines that a reader who is slow, or has stopped, may be behind; what comes then is left out. */
+/** How far a reader may be behind; what comes then is left out. */
 const MOST_BYTES = 1 << 20;
 /** How long the end waits for a slow reader. */
 const LAST_LINES_MS = 1000;
 
 /**
- * Prints lines to a file descriptor without ever waiting for whoever reads them: `process.stdout` blocks the process while a pipe is
- * full, and fails it once the pipe is closed, as after `| head`. Then the rest is left out, with one warning: what is printed is stored.
+ * Prints lines for whoever reads them, and never fails or grows because of them: a reader may stop (`| head`) or stall (`| less`). Lines
+ * that it misses are left out, with one warning: what is printed was stored before.
  */
 export class LinePrinter implements AsyncDisposable {
-  readonly #out: WriteStream;
+  readonly #out: Writable;
   readonly #logger: Logger;
+  #isClosed = false;
   #isBehind = false;
 
-  /** @param fd such as 1, standard output; it stays open */
-  constructor(fd: number, logger: Logger) {
+  /** @param out such as standard output; it is not ended */
+  constructor(out: Writable, logger: Logger) {
+    this.#out = out;
     this.#logger = logger;
-    this.#out = createWriteStream("", { fd, autoClose: false });
-    this.#out.on("error", (error) => this.#warn({ err: error }));
+    // For good: a write that is under way may fail after the printer was disposed of.
+    out.on("error", (error) => {
+      if (!this.#isClosed) this.#logger.warn({ err: error }, "nobody reads the printed lines any more: they are left out");
+      this.#isClosed = true;
+    });
   }
 
   line(text: string): void {
-    if (this.#out.errored !== null) return;
+    if (this.#isClosed) return;
     const isBehind = this.#out.writableLength > MOST_BYTES;
     if (!isBehind) this.#out.write(`${text}\n`);
-    else if (!this.#isBehind) this.#warn({ behindBytes: this.#out.writableLength });
+    else if (!this.#isBehind)
+      this.#logger.warn({ behindBytes: this.#out.writableLength }, "printed lines are read too slowly: some are left out");
     this.#isBehind = isBehind;
   }
 
+  /** Resolves when everything is printed, or after a second. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#out.errored !== null || this.#out.writableLength === 0) return;
+    if (this.#isClosed || this.#out.writableLength === 0) return;
     const { promise: printed, resolve } = Promise.withResolvers<void>();
-    this.#out.end(() => resolve());
-    this.#out.once("error", () => resolve());
+    this.#out.write("", () => resolve());
     await Promise.race([printed, delay(LAST_LINES_MS, undefined, { ref: false })]);
-  }
-
-  #warn(facts: object): void {
-    this.#logger.warn(facts, "nobody reads the printed lines fast enough, or at all: some are left out");
   }
 }

@@ -70,7 +70,7 @@ export async function openConsole(plant: FixturePlant, more: Partial<PlantConsol
     while (service.waiting() > 0);
     await dealtWith();
   };
-  handlers!.onConnected();
+  handlers?.onConnected();
   return {
     service,
     store,

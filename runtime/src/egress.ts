@@ -21,7 +21,6 @@ export class Egress implements AsyncDisposable {
   readonly #publish: (topic: string, payload: Uint8Array) => Promise<void>;
   readonly #onFailure: (error: unknown) => void;
   readonly #stop = new AbortController();
-  readonly #stopped = Promise.withResolvers<void>();
   readonly #feeds = new Map<string, Feed>();
   /** Also of feeds that were ended. */
   readonly #running = new Set<Promise<void>>();
@@ -66,7 +65,6 @@ export class Egress implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
-    this.#stopped.resolve();
     for (const feed of this.#feeds.values()) feed.end();
     await Promise.all(this.#running);
   }
@@ -100,8 +98,7 @@ export class Egress implements AsyncDisposable {
         if (key !== plant) continue;
         const payload = deliveryCodec.encode({ topicId, partition, from: feed.from, offset, score: value });
         feed.sent(offset);
-        // A broker that is away takes its time; stopping does not wait for it.
-        await Promise.race([this.#publish(scoresTopic(plant), payload), this.#stopped.promise]);
+        await feed.untilEnded(this.#publish(scoresTopic(plant), payload));
         this.counters.deliveries += 1;
         this.counters.bytes += payload.length;
       }
@@ -116,6 +113,7 @@ class Feed {
   /** All of the plant's below it is sent or stored: where the next delivery's claim begins. */
   from = 0;
   #ended = false;
+  #release = () => {};
   /** The plant's cursor, as far as it is followed. */
   #stored = 0;
   /** Offsets sent and not stored, ascending. */
@@ -176,6 +174,14 @@ class Feed {
     return this.#news.promise;
   }
 
+  /** Resolves with the work, or when the feed ends: a broker that is away takes its time. One call at a time. */
+  untilEnded(work: Promise<void>): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#release = resolve;
+    work.then(resolve, reject);
+    return promise;
+  }
+
   /** A signal for one read, aborted when there is a reason to read elsewhere or not at all. */
   interruption(): AbortSignal {
     if (this.#reading.signal.aborted) this.#reading = new AbortController();
@@ -184,6 +190,7 @@ class Feed {
 
   end(): void {
     this.#ended = true;
+    this.#release();
     this.#reading.abort();
     this.#news.resolve();
   }

@@ -181,6 +181,23 @@ it("ends the feeds of plants that are not served any more, leaves the others alo
   expect(at.failures).toEqual([]);
 });
 
+it("stops at once although the broker never answers", async () => {
+  await using log = await openTemporaryLog({ logger: silentLogger() });
+  await log.ensureTopics([{ name: LOG_TOPICS.scores, partitions: 1 }]);
+  await log.append([{ topic: LOG_TOPICS.scores, key: "north", value: Buffer.from("1") }]);
+  const publishing = Promise.withResolvers<void>();
+  const failures: unknown[] = [];
+  const hang = () => {
+    publishing.resolve();
+    return new Promise<void>(() => {});
+  };
+  const egress = new Egress(log, hang, (error) => failures.push(error));
+  egress.cursor("north", cursor(null, true));
+  await publishing.promise;
+  await egress[Symbol.asyncDispose]();
+  expect(failures).toEqual([]);
+});
+
 it("tells when the log fails, once", async () => {
   await using at = await open();
   at.egress.cursor("north", cursor(null, true));

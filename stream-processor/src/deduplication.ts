@@ -99,7 +99,7 @@ export class Deduplication {
     const due = [...this.#partitions].filter(([, followed]) => isDue(followed));
     if (due.length === 0) return;
     const records = due.map(([partition, { seen, open, nextOffset }]) =>
-      snapshotRecord(partition, { upTo: Math.min(nextOffset, ...open.values()), seen: seen.snapshot() }),
+      snapshotRecord(partition, { upTo: open.values().reduce((a, b) => Math.min(a, b), nextOffset), seen: seen.snapshot() }),
     );
     for (const [, followed] of due) {
       followed.news = 0;

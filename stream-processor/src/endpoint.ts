@@ -1,4 +1,4 @@
-import type { BrokerLimits, BrokerOptions, CutOff } from "@smile/runtime/mqtt-broker";
+import type { Broker, BrokerLimits, BrokerOptions } from "@smile/runtime/mqtt-broker";
 import type { MqttOptions } from "@smile/runtime/mqtt-client";
 import type { PlantRegistry } from "@smile/runtime/plant-registry";
 import type { TlsSource } from "@smile/runtime/tls-files";
@@ -47,5 +47,5 @@ export type EndpointState = {
   /** False while an external broker cannot be reached. */
   readonly connected: boolean;
   /** Connections that a broker in this process has cut off, by reason. */
-  readonly cutOff: Readonly<Partial<Record<CutOff, number>>>;
+  readonly cutOff: Broker["cutOff"];
 };

@@ -16,7 +16,7 @@ const LONGEST_WAIT_SECONDS = 10;
  * How fast each plant may send: beyond it its messages wait, in their order and for nobody but themselves, and with them their
  * acknowledgements. Within each second a plant may use its whole share at once.
  */
-export class PlantQuota {
+export class PlantQuota implements Disposable {
   /** Seconds that messages waited, by plant. */
   readonly waitedSeconds: Record<string, number> = {};
   /** Messages that were given back because too many waited, by plant. */
@@ -24,6 +24,7 @@ export class PlantQuota {
   readonly #frames: RateLimiterQueue;
   readonly #bytes: RateLimiterQueue;
   readonly #quota: Quota;
+  readonly #waiting = new Set<(error: PipelineError) => void>();
 
   constructor(quota: Quota) {
     this.#quota = quota;
@@ -37,9 +38,26 @@ export class PlantQuota {
    * Resolves when it is the message's turn.
    * @param plant a registered one, or one name for all others: each takes memory for good
    * @param bytes more than a second's share count as a second's share
-   * @throws {PipelineError} QUOTA_EXCEEDED when too many wait, or it would take too long
+   * @throws {PipelineError} QUOTA_EXCEEDED when too many wait, or it would take too long; STOPPED when disposed
    */
   async turn(plant: string, bytes: number): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiting.add(reject);
+    this.#tokens(plant, bytes).then(resolve, reject);
+    try {
+      await promise;
+    } finally {
+      this.#waiting.delete(reject);
+    }
+  }
+
+  /** Whoever waits need not wait for the end of its wait. */
+  [Symbol.dispose](): void {
+    const stopped = new PipelineError("STOPPED", "the service is stopping");
+    for (const reject of this.#waiting) reject(stopped);
+  }
+
+  async #tokens(plant: string, bytes: number): Promise<void> {
     const sinceMs = performance.now();
     const until = Math.ceil(Date.now() / 1000) + LONGEST_WAIT_SECONDS;
     // The library finds its queues in a plain object, which has names of its own.

@@ -11,7 +11,7 @@ import type { SeenFrames, SeenSnapshot, SenderId } from "./seen-frames.ts";
  */
 export type Snapshot = { readonly upTo: number; readonly seen: SeenSnapshot };
 
-const READ = { maxRecords: 500, maxBytes: 8 * 1024 * 1024, waitMs: 0 } as const;
+const READ = { maxRecords: 500, maxBytes: 8 * 1024 * 1024, waitMs: 1000 } as const;
 /** Frames behind a snapshot that are read at most: several times what comes between two snapshots. */
 const LONGEST_TAIL = 20_000;
 /** The newest snapshot is looked for in so many records at first. */
@@ -35,7 +35,8 @@ export async function restoreSeen(
 ): Promise<void> {
   const snapshot = await newestSnapshot(log, partition, signal);
   if (snapshot !== undefined) seen.restore(snapshot.seen);
-  const from = Math.max(snapshot?.upTo ?? 0, offset - LONGEST_TAIL);
+  const { earliest } = (await log.ends(LOG_TOPICS.frames))[partition]!;
+  const from = Math.max(snapshot?.upTo ?? 0, offset - LONGEST_TAIL, earliest);
   for await (const record of read(log, { topic: LOG_TOPICS.frames, partition, offset: from }, offset, signal)) {
     const frame = frameOf(record);
     if (frame !== undefined && isDurable(frame, record.offset)) seen.add(frame);
@@ -59,7 +60,7 @@ async function newestSnapshot(log: Log, framesPartition: number, signal: AbortSi
   return undefined;
 }
 
-/** Records of a partition in [from, to), or less when the signal is aborted. */
+/** Records of a partition in [from, to), which are all there; or less when the signal is aborted. */
 async function* read(log: Log, from: Position, to: number, signal: AbortSignal): AsyncGenerator<LogRecord> {
   for (let { offset } = from; offset < to && !signal.aborted; ) {
     const records = await log.read({ ...from, offset }, READ, signal);

@@ -103,6 +103,7 @@ export async function startStreamProcessor(options: StreamProcessorOptions): Pro
       onFailure,
     }),
   );
+  opened.use(quota); // disposed first: the broker waits for what is under way
   logger.info({ framesUrl: intake.url, scoresUrl: delivery.url, deployments: deployments.length }, "stream processor started");
   const owned = opened.move();
   return {

@@ -72,3 +72,12 @@ it("knows plants by any name that a plant may have", async () => {
   await vi.advanceTimersByTimeAsync(0);
   expect(seen).toEqual(["goes", "goes", "goes"]);
 });
+
+it("keeps nobody waiting when it is disposed", async () => {
+  const quota = new PlantQuota({ framesPerSecond: 1, bytesPerSecond: 1000 });
+  const seen = outcomes([quota.turn("p", 1), quota.turn("p", 1), quota.turn("q", 1)]);
+  await vi.advanceTimersByTimeAsync(0);
+  quota[Symbol.dispose]();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(seen).toEqual(["goes", "STOPPED", "goes"]);
+});

@@ -4,13 +4,17 @@ import { PipelineError } from "@smile/errors/pipeline-error";
 import type { PeerIdentity } from "@smile/schemas/registered-plant";
 import { Aedes, type AedesOptions, type Client } from "aedes";
 import type { Logger } from "./logging.ts";
+import { AnswersInOrder, asError, within } from "./mqtt-answers.ts";
+import { type CutOff, CutOffs } from "./mqtt-cut-offs.ts";
 import { Intake } from "./mqtt-intake.ts";
-import type { Offence, PacketLimits } from "./mqtt-packet-guard.ts";
+import type { PacketLimits } from "./mqtt-packet-guard.ts";
 import { Arrivals } from "./peer-arrivals.ts";
-import { createPeerListener, type PeerCutOff } from "./peer-listener.ts";
+import { createPeerListener } from "./peer-listener.ts";
 import type { PlantRegistry } from "./plant-registry.ts";
 import { requireTlsBeyondLoopback } from "./tls-config.ts";
 import type { TlsSource } from "./tls-files.ts";
+
+export type { CutOff } from "./mqtt-cut-offs.ts";
 
 /** A message that a client wants to publish. `payload` is only valid until the hook has answered. */
 export type Publication = {
@@ -97,18 +101,6 @@ export const defaultBrokerLimits: BrokerLimits = {
   drainTimeoutMs: 5000,
 };
 
-/** Why a connection was ended, or not taken in the first place. */
-export type CutOff =
-  | Offence
-  | PeerCutOff
-  | "late-connect"
-  | "late-packet"
-  | "too-many-connections"
-  | "protocol-error"
-  | "silent"
-  | "frozen"
-  | "not-taken-over";
-
 export interface Broker extends AsyncDisposable {
   readonly host: string;
   readonly port: number;
@@ -121,7 +113,13 @@ export interface Broker extends AsyncDisposable {
   publish(topic: string, payload: Uint8Array): Promise<void>;
 }
 
-type Link = { readonly socket: Socket; readonly peer: PeerIdentity | null; readonly intake: Intake; clientId: string };
+type Link = {
+  readonly socket: Socket;
+  readonly peer: PeerIdentity | null;
+  readonly intake: Intake;
+  /** As it came: empty until then, and for one who leaves it to aedes. */
+  clientId: string;
+};
 
 /** A client's messages that are with the hook at once: enough to share a log's transactions. */
 const mostUnderWay = 64;
@@ -132,8 +130,6 @@ const mostUnderWay = 64;
 const socketBufferBytes = 1 << 20;
 /** What a client publishes is for the hook alone. aedes would pass it on: one plant could send another scores of its own making. */
 const nobodysTopic = "$taken";
-/** Somebody who is cut off comes back and is cut off again: one line per reason in this time says so. */
-const logEveryMs = 1000;
 
 /**
  * Starts an MQTT 3.1.1 broker in this process that acknowledges a message only after `authorizePublish` has taken it over.
@@ -150,21 +146,11 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const answers = new AnswersInOrder();
   /** By the connection, as aedes has it in `client.conn`. */
   const links = new Map<object, Link>();
-  const arrivals = new Arrivals(limits.maxConnections, (remoteAddress) => noteCutOff("too-many-connections", { remoteAddress }));
-  const cutOff: Partial<Record<CutOff, number>> = {};
-  const loggedMs = new Map<CutOff, number>();
+  const cutOffs = new CutOffs(logger);
+  const arrivals = new Arrivals(limits.maxConnections, (remoteAddress) => cutOffs.note("too-many-connections", { remoteAddress }));
   /** Errors that are ours or counted already, and no offence of the client that they reach. */
   const notTheirs = new WeakSet<Error>();
   let stopping = false;
-
-  const noteCutOff = (reason: CutOff, facts: Record<string, unknown>) => {
-    const total = (cutOff[reason] ?? 0) + 1;
-    cutOff[reason] = total;
-    const nowMs = performance.now();
-    if (nowMs - (loggedMs.get(reason) ?? Number.NEGATIVE_INFINITY) < logEveryMs) return;
-    loggedMs.set(reason, nowMs);
-    logger.warn({ reason, total, ...facts }, "cut off a connection");
-  };
 
   const authorizePublish: AedesOptions["authorizePublish"] = (client, packet, answer) => {
     // Once a client is gone, what aedes still asks about is its will: no frame, and nobody waits for an acknowledgement.
@@ -174,7 +160,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     packet.retain = false;
     const link = links.get(client.conn);
     if (link === undefined) return; // its connection has ended
-    const { peer, clientId } = link;
+    const { peer } = link;
+    const clientId = link.clientId || client.id;
     const publication = { clientId, peer, topic: packet.topic, payload: payloadOf(packet.payload) };
     packet.topic = nobodysTopic;
     const answered = link.intake.begin(publication.payload.length);
@@ -183,7 +170,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       answered();
       if (error) {
         notTheirs.add(error);
-        noteCutOff("not-taken-over", { err: error, client: client.id, topic: publication.topic });
+        cutOffs.note("not-taken-over", { err: error, client: client.id, topic: publication.topic });
       }
       answer(error);
     });
@@ -199,7 +186,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       link.clientId = packet.clientId;
       arrivals.hasConnected(link.socket);
       // aedes closes whoever has the same id already. Names hold no slash: no two peers have an id in common.
-      if (link.peer !== null) packet.clientId = `${link.peer.plant}/${link.peer.role}/${link.peer.name}/${packet.clientId}`;
+      if (link.peer !== null && packet.clientId !== "")
+        packet.clientId = `${link.peer.plant}/${link.peer.role}/${link.peer.name}/${packet.clientId}`;
       packet.keepalive = Math.min(packet.keepalive || limits.maxKeepaliveSeconds, limits.maxKeepaliveSeconds);
       packet.clean = true; // aedes would keep everything for a session whose client is away
       answer(null, true);
@@ -207,7 +195,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     authorizePublish,
     authorizeSubscribe: (client, subscription, answer) => {
       const link = links.get(client.conn);
-      const allowed = (link && authorizeSubscribe?.(link.peer, link.clientId, subscription.topic)) ?? Promise.resolve(false);
+      const allowed = (link && authorizeSubscribe?.(link.peer, link.clientId || client.id, subscription.topic)) ?? Promise.resolve(false);
       allowed.then(
         (yes) => answer(null, yes ? subscription : null),
         (error: unknown) => {
@@ -219,7 +207,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     },
     authorizeForward: (client, packet) => {
       const link = links.get(client.conn);
-      const allowed = link !== undefined && (authorizeForward?.(link.peer, link.clientId, packet.topic) ?? true);
+      const allowed = link !== undefined && (authorizeForward?.(link.peer, link.clientId || client.id, packet.topic) ?? true);
       return allowed ? packet : null;
     },
   });
@@ -227,7 +215,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     // aedes says so for each message that waited, and gives the network's errors, which have a code, as well as its own.
     const reason = offencesByMessage.get(error.message) ?? "protocol-error";
     const isTheirs = error.code === undefined && !notTheirs.has(error);
-    if (isTheirs && links.delete(client.conn)) noteCutOff(reason, { err: error, client: client.id });
+    if (isTheirs && links.delete(client.conn)) cutOffs.note(reason, { err: error, client: client.id });
     else logger.debug({ err: error, client: client.id }, "client error");
   };
   broker.on("clientError", onClientError);
@@ -237,10 +225,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const receive = (socket: Socket, peer: PeerIdentity | null) => {
     const { remoteAddress } = socket;
     const intakeLimits = { ...limits, mostUnderWay, mostBytesUnderWay: socketBufferBytes };
-    const intake = new Intake(socket, intakeLimits, (offence) => noteCutOff(offence, { remoteAddress, ...peer }));
+    const intake = new Intake(socket, intakeLimits, (offence) => cutOffs.note(offence, { remoteAddress, ...peer }));
     const tooLate = setTimeout(() => {
       if (intake.sawConnect) return;
-      noteCutOff("late-connect", { remoteAddress, ...peer });
+      cutOffs.note("late-connect", { remoteAddress, ...peer });
       socket.destroy();
     }, limits.connectTimeoutMs);
     links.set(socket, { socket, peer, clientId: "", intake });
@@ -253,7 +241,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const pace = setInterval(() => {
     for (const { socket, peer, clientId, intake } of links.values()) {
       if (!intake.isLate(performance.now())) continue;
-      noteCutOff("late-packet", { remoteAddress: socket.remoteAddress, clientId, ...peer });
+      cutOffs.note("late-packet", { remoteAddress: socket.remoteAddress, clientId, ...peer });
       socket.destroy();
     }
   }, limits.packetTimeoutMs / 4);
@@ -265,7 +253,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       ...tls,
       ...limits,
       onPeer: receive,
-      onCutOff: noteCutOff,
+      onCutOff: (reason, facts) => cutOffs.note(reason, facts),
     });
   const server = listener?.server ?? createServer({ highWaterMark: socketBufferBytes, noDelay: true }, (socket) => receive(socket, null));
   server.on("connection", (socket: Socket) => arrivals.add(socket));
@@ -289,7 +277,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     get connectedClients() {
       return broker.connectedClients;
     },
-    cutOff,
+    cutOff: cutOffs.counts,
     publish: (topic, payload) => {
       if (stopping) return Promise.reject(new PipelineError("STOPPED", "the broker is stopping"));
       const packet = { cmd: "publish", topic, payload: Buffer.from(payload), qos: 1, retain: false, dup: false } as const;
@@ -316,44 +304,6 @@ const offencesByMessage: ReadonlyMap<string, CutOff> = new Map([
   ["keep alive timeout", "silent"],
 ]);
 
-/** Gives each client its answers in the order of its messages, whichever is decided first. */
-class AnswersInOrder {
-  readonly #last = new Map<Client, Promise<void>>();
-
-  add(client: Client, decided: Promise<void>, answer: (error?: Error | null) => void): void {
-    decided.catch(() => {}); // seen below, once those before it are answered
-    const before = this.#last.get(client) ?? Promise.resolve();
-    const answered = before
-      .then(() => decided)
-      .then(
-        () => answer(null),
-        (error: unknown) => answer(asError(error)),
-      )
-      .finally(() => {
-        if (this.#last.get(client) === answered) this.#last.delete(client);
-      });
-    this.#last.set(client, answered);
-  }
-
-  async settled(): Promise<void> {
-    await Promise.allSettled(this.#last.values());
-  }
-}
-
-async function within(ms: number, work: () => Promise<void>): Promise<void> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new PipelineError("LOG_UNAVAILABLE", `no answer within ${ms} ms`, { ms })), ms);
-  try {
-    await Promise.race([work(), late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
 function payloadOf(payload: string | Buffer): Uint8Array {
   return typeof payload === "string" ? Buffer.from(payload) : payload;
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }

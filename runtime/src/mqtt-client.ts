@@ -103,6 +103,7 @@ export function openMqtt(options: MqttOptions): MqttConnection {
   let handling: Promise<void> = Promise.resolve();
   let isHandling = false;
   let lastError: unknown;
+  let hasBeenRefused = false;
 
   client.on("connect", () => {
     up = true;
@@ -111,6 +112,7 @@ export function openMqtt(options: MqttOptions): MqttConnection {
     // Nagle's algorithm and delayed acknowledgements together hold small messages back for some 40 ms.
     if (client.stream instanceof Socket) client.stream.setNoDelay(true);
     lastError = undefined;
+    hasBeenRefused = false;
     settleReady().catch((error: unknown) => logger.warn({ err: error }, "subscription failed"));
   });
   client.on("reconnect", () => {
@@ -124,6 +126,12 @@ export function openMqtt(options: MqttOptions): MqttConnection {
     lastError = error;
   });
   client.on("close", () => {
+    // With TLS 1.3 a client's own handshake is over before the broker has looked at its certificate.
+    const isRefused = tls !== undefined && !up && lastError === undefined;
+    if (isRefused && !hasBeenRefused && !stopping.signal.aborted) {
+      hasBeenRefused = true;
+      logger.warn({ url: options.url }, "closed before an answer: the broker may not know this certificate; trying again");
+    }
     up = false;
     for (const message of unacknowledged) forget(message);
     if (isReady) ready = Promise.withResolvers<void>();

@@ -75,7 +75,8 @@ export function createPeerListener(options: PeerListenerOptions): { readonly ser
   });
   server.on("tlsClientError", (error: NodeJS.ErrnoException, socket: Socket) => {
     const reason = error.code === "ERR_TLS_HANDSHAKE_TIMEOUT" ? "late-handshake" : "failed-handshake";
-    onCutOff(reason, { remoteAddress: socket.remoteAddress, code: error.code });
+    // Whoever only looks whether the port answers, or made room for another.
+    if (error.code !== "ECONNRESET") onCutOff(reason, { remoteAddress: socket.remoteAddress, code: error.code });
     socket.destroy();
   });
 

@@ -8,7 +8,7 @@ import { issueClientCertificate } from "@smile/identity/client-certificate";
 import { issueServerCertificate } from "@smile/identity/server-certificate";
 import type { PeerIdentity } from "@smile/schemas/registered-plant";
 import mqtt from "mqtt";
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { silentLogger } from "../src/logging.ts";
 import { type Broker, type BrokerOptions, type Publication, startBroker } from "../src/mqtt-broker.ts";
 import { openMqtt } from "../src/mqtt-client.ts";
@@ -136,6 +136,18 @@ describe("a broker with TLS", () => {
     expect([running.connectedClients, others.every(({ connected }) => connected)]).toEqual([4, true]);
   });
 
+  it("lets clients of one peer leave their ids to the broker without meeting", async () => {
+    const ids = new Set<string>();
+    const running = await broker({ authorizePublish: async ({ clientId }) => void ids.add(clientId) });
+    for (let i = 0; i < 2; i++) {
+      const anonymous = raw(running, gateway(north));
+      anonymous.socket.write(Uint8Array.from([0x10, 12, 0, 4, ...Buffer.from("MQTT"), 4, 2, 0, 60, 0, 0, 0x32, 5, 0, 1, 0x74, 0, 1]));
+      await once(anonymous.socket, "data");
+    }
+    await until(() => ids.size === 2);
+    expect(running.connectedClients).toBe(2);
+  });
+
   it("takes TLS 1.2 and 1.3, nothing older, and resumes no session", async () => {
     const running = await broker();
     for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
@@ -248,6 +260,36 @@ describe("who is refused by a broker with TLS", () => {
     expect(others.map(({ connected }) => connected)).toEqual([true, true]);
     registry.replace(north.register);
     await revoked.ready();
+  });
+
+  it("is cut off when the time of its retiring certificate is over, without a new register", async () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "Date"] });
+    try {
+      const retiring = { state: "retiring" as const, untilMs: Date.now() + 30_000 };
+      registry.replace({ ...north.register, ...withCredentials(north.register, "press", ([own]) => [{ ...own!, ...retiring }]) });
+      const running = await broker();
+      const admitted = raw(running, gateway(north));
+      await once(admitted.socket, "secureConnect");
+      const other = raw(running, gateway(north, "saw"));
+      await once(other.socket, "secureConnect");
+      admitted.socket.write(connectPacket);
+      other.socket.write(connectPacket);
+      await Promise.all([once(admitted.socket, "data"), once(other.socket, "data")]);
+      vi.advanceTimersByTime(60_000);
+      await admitted.closed;
+      expect([running.cutOff, other.socket.closed]).toEqual([{ withdrawn: 1 }, false]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it("is told so in its own log, once", async () => {
+    const running = await broker();
+    const lines: string[] = [];
+    const recording = Object.assign(silentLogger(), { warn: (_: object, text: string) => void lines.push(text) });
+    client(running.url, await issued(north), { logger: recording });
+    await until(() => (running.cutOff["not-registered"] ?? 0) > 2 && lines.length > 0);
+    expect(lines).toEqual(["closed before an answer: the broker may not know this certificate; trying again"]);
   });
 
   it("is a plant's connection beyond its number; a peer's newer one takes the place of its oldest", async () => {

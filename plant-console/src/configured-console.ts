@@ -26,6 +26,9 @@ export type ConsoleListeners = {
   readonly onGap?: (gap: StoredGap, deployment: Deployment) => void;
 };
 
+/** TLS files change before they have to, and are read to be looked at: once in so many looks at the others. */
+const TLS_LOOKS = 5;
+
 type Surroundings = {
   readonly logger: Logger;
   readonly env: Environment;
@@ -73,7 +76,7 @@ export async function startConfiguredConsole(config: ConsoleConfig, options: Con
       reread,
       leases,
       store,
-      openLink: await openLinkOf(config, service, { logger, env, opened }),
+      openLink: await openLinkOf(config, service, { logger, env, pollMs, opened }),
       logger,
       batchDeliveries: config.batch.deliveries,
       batchWaitMs: config.batch.waitMs,
@@ -94,14 +97,14 @@ export async function startConfiguredConsole(config: ConsoleConfig, options: Con
 async function openLinkOf(
   config: ConsoleConfig,
   service: ServiceFile,
-  { logger, env, opened }: { logger: Logger; env: Environment; opened: AsyncDisposableStack },
+  { logger, env, pollMs, opened }: { logger: Logger; env: Environment; pollMs: number; opened: AsyncDisposableStack },
 ): Promise<OpenScoreLink> {
   const { plant, mqtt, tls: settings, withoutTls, folder } = config;
   if (mqtt === undefined) {
     const log = opened.use(await openLog(config.log!, folder, `${plant}-console`, logger, env));
     return logScoreLink({ log, plant, logger });
   }
-  const tls = settings && withAuthorityOf(service, opened.use(watchTlsFiles({ settings, folder, logger })));
+  const tls = settings && withAuthorityOf(service, opened.use(watchTlsFiles({ settings, folder, logger, everyMs: TLS_LOOKS * pollMs })));
   return mqttScoreLink({ ...mqtt, plant, logger, tls, withoutTls });
 }
 

@@ -1,7 +1,7 @@
 import { Egress } from "@smile/runtime/egress";
 import { openTemporaryLog } from "@smile/runtime/embedded-log";
 import { silentLogger } from "@smile/runtime/logging";
-import { type Broker, startBroker } from "@smile/runtime/mqtt-broker";
+import { type Broker, type BrokerOptions, startBroker } from "@smile/runtime/mqtt-broker";
 import { type CursorMessage, parseCursor } from "@smile/schemas/cursor";
 import { cursorTopic, LOG_TOPICS } from "@smile/schemas/topics";
 import { PLANT } from "./fixture-plant.ts";
@@ -18,7 +18,8 @@ export type FixtureEgress = AsyncDisposable & {
   restartBroker(): Promise<void>;
 };
 
-export async function startFixtureEgress(): Promise<FixtureEgress> {
+/** @param security `tls` of the broker; without it, none */
+export async function startFixtureEgress(security: Pick<BrokerOptions, "tls"> = {}): Promise<FixtureEgress> {
   const logger = silentLogger();
   await using opened = new AsyncDisposableStack();
   const log = opened.use(await openTemporaryLog({ logger }));
@@ -41,6 +42,7 @@ export async function startFixtureEgress(): Promise<FixtureEgress> {
     startBroker({
       port,
       logger,
+      ...security,
       authorizePublish: async ({ topic, payload }) => {
         if (topic !== cursorTopic(PLANT)) return;
         const cursor = parseCursor(payload);

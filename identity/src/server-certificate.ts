@@ -8,6 +8,7 @@ import {
   KeyUsageFlags,
   KeyUsagesExtension,
   SubjectAlternativeNameExtension,
+  X509Certificate,
 } from "@peculiar/x509";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { type CertificateAndKey, certify, type Validity } from "./certify.ts";
@@ -43,4 +44,14 @@ export async function issueServerCertificate(
     issuer: authority,
   });
   return { certificate, key: keyPem(key) };
+}
+
+/** The hosts that a server's certificate is for, in their order. @throws {PipelineError} CERTIFICATE_INVALID */
+export function hostsOf(pem: string): string[] {
+  try {
+    const names = new X509Certificate(pem).getExtension(SubjectAlternativeNameExtension)?.names.items ?? [];
+    return names.filter(({ type }) => type === "dns" || type === "ip").map(({ value }) => value);
+  } catch (error) {
+    throw new PipelineError("CERTIFICATE_INVALID", "this is no certificate in PEM form", {}, error);
+  }
 }

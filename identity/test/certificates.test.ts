@@ -8,7 +8,7 @@ import { createAuthority } from "../src/authority.ts";
 import { type CertificateAndKey, certify } from "../src/certify.ts";
 import { certificateHash, checkAuthority, checkCertificate, expiresAtMs } from "../src/check-certificate.ts";
 import { createRequest, issueClientCertificate } from "../src/client-certificate.ts";
-import { issueServerCertificate } from "../src/server-certificate.ts";
+import { hostsOf, issueServerCertificate } from "../src/server-certificate.ts";
 
 const DAY_MS = 86_400_000;
 const client = { plant: "north", role: "gateway", name: "hall-1" } as const;
@@ -71,6 +71,7 @@ describe("mutual TLS with certificates of ours", () => {
       expect(found, servername).toBe(servername);
     }
     expect(new X509Certificate(server.certificate).checkHost("elsewhere.example")).toBeUndefined();
+    expect(hostsOf(server.certificate)).toEqual(["localhost", "127.0.0.1", "::1"]);
   });
 
   it("refuses a server under another name, one that has expired, and one of a foreign authority", async () => {

@@ -12,19 +12,22 @@ const MOST_WAITING = 1000;
 /** Below the time after which a broker gives a client up (`hookTimeoutMs`). */
 const LONGEST_WAIT_SECONDS = 10;
 
+const stopped = () => new PipelineError("STOPPED", "the service is stopping");
+
 /**
  * How fast each plant may send: beyond it its messages wait, in their order and for nobody but themselves, and with them their
  * acknowledgements. Within each second a plant may use its whole share at once.
  */
 export class PlantQuota implements Disposable {
   /** Seconds that messages waited, by plant. */
-  readonly waitedSeconds: Record<string, number> = {};
+  readonly waitedSeconds: Record<string, number> = Object.create(null);
   /** Messages that were given back because too many waited, by plant. */
-  readonly exceeded: Record<string, number> = {};
+  readonly exceeded: Record<string, number> = Object.create(null);
   readonly #frames: RateLimiterQueue;
   readonly #bytes: RateLimiterQueue;
   readonly #quota: Quota;
   readonly #waiting = new Set<(error: PipelineError) => void>();
+  #disposed = false;
 
   constructor(quota: Quota) {
     this.#quota = quota;
@@ -41,6 +44,7 @@ export class PlantQuota implements Disposable {
    * @throws {PipelineError} QUOTA_EXCEEDED when too many wait, or it would take too long; STOPPED when disposed
    */
   async turn(plant: string, bytes: number): Promise<void> {
+    if (this.#disposed) throw stopped();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#waiting.add(reject);
     this.#tokens(plant, bytes).then(resolve, reject);
@@ -53,12 +57,16 @@ export class PlantQuota implements Disposable {
 
   /** Whoever waits need not wait for the end of its wait. */
   [Symbol.dispose](): void {
-    const stopped = new PipelineError("STOPPED", "the service is stopping");
-    for (const reject of this.#waiting) reject(stopped);
+    this.#disposed = true;
+    for (const reject of this.#waiting) reject(stopped());
   }
 
   async #tokens(plant: string, bytes: number): Promise<void> {
-    const sinceMs = performance.now();
+    let sinceMs: number | undefined;
+    // Whose turn it is at once has it before anything else runs: only a wait counts, not a busy process.
+    const waiting = setImmediate(() => {
+      sinceMs = performance.now();
+    });
     const until = Math.ceil(Date.now() / 1000) + LONGEST_WAIT_SECONDS;
     // The library finds its queues in a plain object, which has names of its own.
     const key = `plant ${plant}`;
@@ -68,7 +76,9 @@ export class PlantQuota implements Disposable {
     } catch (error) {
       this.exceeded[plant] = (this.exceeded[plant] ?? 0) + 1;
       throw new PipelineError("QUOTA_EXCEEDED", `plant ${plant} sends more than its quota, and too much of it waits`, { plant }, error);
+    } finally {
+      clearImmediate(waiting);
     }
-    this.waitedSeconds[plant] = (this.waitedSeconds[plant] ?? 0) + (performance.now() - sinceMs) / 1000;
+    if (sinceMs !== undefined) this.waitedSeconds[plant] = (this.waitedSeconds[plant] ?? 0) + (performance.now() - sinceMs) / 1000;
   }
 }

@@ -101,6 +101,17 @@ export function unpack(bytes: Uint8Array, count: number, q: bigint): Residues {
   return residues;
 }
 
+/** Whether every residue is below q. */
+export function areBelow(residues: Residues, q: bigint): boolean {
+  const qLow = Number(q & 0xffffffffn);
+  const qHigh = Number(q >> 32n);
+  for (let i = 0; i < residues.length; i += 2) {
+    const high = residues[i + 1]!;
+    if (high > qHigh || (high === qHigh && residues[i]! >= qLow)) return false;
+  }
+  return true;
+}
+
 /** target += addend modulo q, residue by residue; both [2 * count] with every residue below q. */
 export function addInto(target: Residues, addend: Residues, q: bigint): void {
   const qLow = Number(q & 0xffffffffn);

@@ -20,7 +20,7 @@ export async function openSealEncryptor(params: Params, key: EncryptionKey): Pro
   const plain = opened.use(new seal.Plaintext());
   const cipher = opened.use(new seal.Ciphertext());
   const kind = key.mode === "public" ? "public" : "secret";
-  const bytes = uncompressedKey(key.bytes, kind, params);
+  const bytes = kind === "public" ? layout.publicKey(key.bytes) : uncompressedKey(key.bytes, kind, params);
   loadKey(() => (kind === "public" ? publicKey : secretKey).loadFromArray(context, bytes));
   if (key.mode === "public") {
     const encryptor = opened.use(new seal.Encryptor(context, publicKey));
@@ -88,7 +88,7 @@ export async function openSealEvaluator(params: Params): Promise<Evaluator> {
     openZeros(publicKeyBytes) {
       using zeros = new DisposableStack();
       const publicKey = zeros.use(new seal.PublicKey());
-      const bytes = uncompressedKey(publicKeyBytes, "public", params);
+      const bytes = layout.publicKey(publicKeyBytes);
       loadKey(() => publicKey.loadFromArray(context, bytes));
       const encryptor = zeros.use(new seal.Encryptor(context, publicKey));
       const ownedZeros = zeros.move();

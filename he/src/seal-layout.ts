@@ -1,7 +1,7 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { Ciphertext, Plaintext } from "node-seal";
 import type { Params } from "./params.ts";
-import type { Residues } from "./residues.ts";
+import { areBelow, type Residues } from "./residues.ts";
 import type { SealSession } from "./seal-module.ts";
 import { type CiphertextResidues, SEED_BYTES, type SeededResidues } from "./wire.ts";
 
@@ -18,8 +18,8 @@ const PLAINTEXT_COUNT = 48;
 const COMPRESSION_MODE = 5;
 
 /**
- * A saved key as SEAL may load it. Public keys come from other organisations, and SEAL 4.1 must parse no bytes of unknown length
- * nor decompress any.
+ * A saved key as SEAL may load it: SEAL 4.1 must parse no bytes of unknown length nor decompress any. Enough for a key of one's own; a
+ * public key of another organisation needs `SealLayout.publicKey`.
  * @param kind a public key is saved as a ciphertext, a secret key as a plaintext
  * @returns a view of the same bytes that is no Buffer, since SEAL refuses those
  * @throws {PipelineError} KEY_MISMATCH when the length is not that of a key of these parameters, or the key is compressed
@@ -66,6 +66,25 @@ export class SealLayout implements Disposable {
   }
 
   [Symbol.dispose](): void {}
+
+  /**
+   * A saved public key as SEAL may load it, whoever it is from: SEAL believes what a header says, and a wrong one can leave the memory of
+   * the whole instance in disorder. So every byte is held against what a key of these parameters must be.
+   * @returns a view of the same bytes that is no Buffer
+   * @throws {PipelineError} KEY_MISMATCH
+   */
+  publicKey(bytes: Uint8Array): Uint8Array {
+    const { params } = this.#session;
+    const key = uncompressedKey(bytes, "public", params);
+    // SEAL saves a public key as it saves a ciphertext of two polynomials in NTT form.
+    this.#full[NTT_FLAG] = 1;
+    if (Buffer.compare(key.subarray(0, CIPHERTEXT_DATA), this.#full.subarray(0, CIPHERTEXT_DATA)) !== 0) {
+      throw new PipelineError("KEY_MISMATCH", "the header is not that of a public key of these parameters");
+    }
+    const { c0, c1 } = this.splitFull(key);
+    if (!areBelow(c0, params.q) || !areBelow(c1, params.q)) throw new PipelineError("KEY_MISMATCH", "a residue of the key is not below q");
+    return key;
+  }
 
   /**
    * Loads integers |c| < t / 2 as a plaintext; negative ones as t + c.

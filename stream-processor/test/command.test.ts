@@ -6,10 +6,12 @@ import { ALLOW_UNENCRYPTED } from "@smile/runtime/document-file";
 import { openEmbeddedLog } from "@smile/runtime/embedded-log";
 import { silentLogger } from "@smile/runtime/logging";
 import { openMqtt } from "@smile/runtime/mqtt-client";
+import { fixedTls } from "@smile/runtime/tls-files";
 import { deadLetterCodec } from "@smile/schemas/envelopes";
 import { identityHash, type PlantRegister } from "@smile/schemas/plant-register";
 import { framesTopic, LOG_TOPICS } from "@smile/schemas/topics";
 import { expect, it } from "vitest";
+import { tlsPlant, tlsService } from "../../runtime/test/fixture-tls.ts";
 import { collect } from "../../test/support/collect.ts";
 import { freePort } from "../../test/support/free-port.ts";
 import { PLANT, smallDeployment, temporaryFolder } from "../../test/support/small-deployment.ts";
@@ -74,6 +76,32 @@ it.each([
   const plants = [{ register: "r.json", identity: "0".repeat(64) }];
   const complete = { deployments: ["d.json"], ...(key === "plants" ? {} : { plants }), ...settings };
   await expect(start(folder.path, complete)).rejects.toThrow(new RegExp(`${key}.*CONFIG_INVALID`));
+});
+
+it("listens with the certificates that its configuration names, and says which file is missing", async () => {
+  using small = await smallDeployment();
+  using folder = temporaryFolder();
+  const write = (name: string, text: string) => writeFileSync(join(folder.path, name), text, { mode: 0o600 });
+  const north = await tlsPlant("north", ["press"]);
+  const service = await tlsService();
+  const { certificate, key } = await service.server();
+  write("deployment.json", JSON.stringify(small.deployed.deployment));
+  write("register.json", JSON.stringify(north.register));
+  write("certificate.pem", certificate);
+  write("key.pem", key);
+  const [framesPort, scoresPort] = [await freePort(), await freePort()];
+  const settings = (file: string) => ({
+    deployments: ["deployment.json"],
+    plants: [{ register: "register.json", identity: identityHash(north.register.identity) }],
+    frames: { port: framesPort, tls: { certificate: file, key: "key.pem" } },
+    scores: { port: scoresPort },
+  });
+  await expect(start(folder.path, settings("gone.pem"))).rejects.toThrow(/frames\.tls\.certificate.*gone\.pem.*FILE_MISSING/);
+  await using running = await start(folder.path, settings("certificate.pem"));
+  running.done.catch(() => {});
+  const tls = fixedTls({ ...north.gateways.get("press")!, authority: service.authority.certificate });
+  await using gateway = openMqtt({ url: `mqtts://127.0.0.1:${framesPort}`, clientId: "press", logger, tls });
+  await gateway.ready();
 });
 
 it("does not start for a register that another identity signed", async () => {

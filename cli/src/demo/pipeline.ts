@@ -12,9 +12,11 @@ import { type PlantConsole, startPlantConsole } from "@smile/plant-console/servi
 import { type AlertEvent, RiskStore, type StoredRisk } from "@smile/plant-console/store";
 import { type EmbeddedLog, openEmbeddedLog } from "@smile/runtime/embedded-log";
 import type { Logger } from "@smile/runtime/logging";
+import { fixedTls } from "@smile/runtime/tls-files";
 import type { Deployment, Lease } from "@smile/schemas/documents";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import { type StreamProcessor, startStreamProcessor } from "@smile/stream-processor/service";
+import { makeCredentials } from "./credentials.ts";
 import type { KnownWindow } from "./journal.ts";
 
 export type PipelineOptions = {
@@ -29,7 +31,7 @@ export type PipelineOptions = {
   readonly onAlert: (event: AlertEvent) => void;
 };
 
-/** Every service in this process, joined by real MQTT over loopback and one embedded log. */
+/** Every service in this process, joined by MQTT with mutual TLS over loopback and one embedded log. */
 export type Pipeline = AsyncDisposable & {
   readonly deployment: Deployment;
   readonly log: EmbeddedLog;
@@ -52,8 +54,11 @@ export async function startPipeline(options: PipelineOptions): Promise<Pipeline>
     params,
     deployment.keyMode,
     options.gateways.map(({ gateway }) => gateway),
+    Date.now(),
   );
   const leases = leaseLanes(options.gateways);
+  const { registry, server, scoreKeys, ...own } = await makeCredentials(plant, leases, keystore);
+  const listen = { host: "127.0.0.1", port: 0, tls: fixedTls(server) };
 
   // Disposed from the last to the first: gateways, then the console, then the service's side, then the log.
   await using opened = new AsyncDisposableStack();
@@ -64,8 +69,9 @@ export async function startPipeline(options: PipelineOptions): Promise<Pipeline>
       log,
       logger: child("stream-processor"),
       deployments: [deployment],
-      frames: { host: "127.0.0.1", port: 0 },
-      scores: { host: "127.0.0.1", port: 0 },
+      plants: registry,
+      frames: listen,
+      scores: listen,
       limits: { lingerMs: 20, openPerKind: 4 },
       partitions: 4,
     }),
@@ -75,20 +81,23 @@ export async function startPipeline(options: PipelineOptions): Promise<Pipeline>
       log,
       logger: child("model-service"),
       deployments: [{ deployment, heads, modelPrivacy: plan.modelPrivacy }],
-      keys: publicKeys(keystore),
+      plants: registry,
+      signingKey: scoreKeys.privateKey,
       partitions: 4,
     }),
   );
   const store = opened.use(new RiskStore({ path: join(folder, "console.db"), plant }));
-  const { keys } = opened.use(await openDecryptionKeys(deployment, toSecretKeys(keystore)));
+  const keys = opened.use(await openDecryptionKeys(deployment, toSecretKeys(keystore)));
+  const trust = { plant: registry.find(plant)!, scoreSigners: [scoreKeys.publicKey] };
   const console = opened.use(
     await startPlantConsole({
       plant,
       deployment,
       keys,
+      trust: () => trust,
       leases,
       store,
-      openLink: mqttScoreLink({ url: processor.scoresUrl, plant, logger: child("plant-console") }),
+      openLink: mqttScoreLink({ url: processor.scoresUrl, plant, logger: child("plant-console"), tls: fixedTls(own.console) }),
       logger: child("plant-console"),
       onRisk: options.onRisk,
       onAlert: options.onAlert,
@@ -97,27 +106,30 @@ export async function startPipeline(options: PipelineOptions): Promise<Pipeline>
   const agents = [];
   for (const lease of leases) {
     const queue = new RowQueue({ capacity: 4 * lease.machines.length });
-    const own = gatewayKeys(keystore).find(({ gateway }) => gateway === lease.gateway);
+    const { gateway } = lease;
+    const { signingKey, tls } = own.gateways.get(gateway)!;
+    const secret = gatewayKeys(keystore).find((key) => key.gateway === gateway);
     const [shared] = publicKeys(keystore);
     const key =
-      own === undefined
+      secret === undefined
         ? { keyId: shared!.keyId, bytes: Buffer.from(shared!.publicKey, "base64") }
-        : { keyId: own.keyId, bytes: Buffer.from(own.secretKey, "base64") };
+        : { keyId: secret.keyId, bytes: Buffer.from(secret.secretKey, "base64") };
     const agent = opened.use(
       await startEdgeAgent(
         {
           plant,
-          gateway: lease.gateway,
+          gateway,
           deployment,
           lease,
           key: { keyId: key.keyId, bytes: new Uint8Array(key.bytes) },
-          storePath: join(folder, `${lease.gateway}.db`),
+          signingKey,
+          storePath: join(folder, `${gateway}.db`),
           lingerMs: 20,
         },
         {
           source: queue,
           openSender: async () =>
-            openMqttFrameSender({ url: processor.framesUrl, plant, gateway: lease.gateway, logger: child("edge-agent") }),
+            openMqttFrameSender({ url: processor.framesUrl, plant, gateway, logger: child("edge-agent"), tls: fixedTls(tls) }),
         },
         child("edge-agent"),
         { onWindow: (window, frameId, lane, block) => options.onWindow({ window, frameId, lane, block }) },

@@ -33,7 +33,7 @@ export function gatewayCommands(signal: AbortSignal): Command[] {
         const lines = [`gateway ${gateway}: lanes ${firstLane} to ${firstLane + lanes - 1}, files in ${folder}`];
         const signing = added.request === null ? "" : `${signFirst(added.request, ` ${gateway}`)}; then `;
         const carry = `carry ${folder} to the gateway: \`smile edge-agent --config edge-agent.json\` there`;
-        report(json, added, lines, `${signing}${forService(options)}; ${carry}`);
+        report(json, added, lines, `${signing}${forService(options)}; restart the console; ${carry}`);
       }),
 
     plantSubcommand(
@@ -109,7 +109,7 @@ export function gatewayCommands(signal: AbortSignal): Command[] {
       .action(async (gateway: string, options: PlantOptions & { retainDays: number }) => {
         const retainMs = daysToMs(options.retainDays);
         const revoked = await revokeGateway(await accessOf(options, signal), { gateway, retainMs });
-        report(options.json, revoked, [`gateway ${gateway} is revoked`], `${forService(options)} now; restart the console`);
+        report(options.json, revoked, [`gateway ${gateway} is revoked`], `${forService(options)} now; the console takes it by itself`);
       }),
   ];
 }

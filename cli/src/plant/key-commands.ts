@@ -13,7 +13,7 @@ export function keyCommands(signal: AbortSignal): Command[] {
       "rotate-keys --plant-folder north",
     ).action(async (options: PlantOptions) => {
       const rotated = await rotateKeys(await accessOf(options, signal));
-      const next = `give ${join(options.plantFolder, "register.json")} to the service and restart nothing; once it has it, \`smile plant activate-keys\``;
+      const next = `give ${join(options.plantFolder, "register.json")} to the service, which takes it while it runs; once it has, \`smile plant activate-keys\``;
       report(options.json, rotated, [`key epoch ${rotated.keyEpoch} is made and registered`], next);
     }),
 
@@ -22,7 +22,11 @@ export function keyCommands(signal: AbortSignal): Command[] {
       "Hand the new keys to the gateways' folders, once the service has taken the register; the old ones retire",
       "activate-keys --plant-folder north",
     )
-      .addOption(plantOptions.retainDays("how long old keys open scores; the service takes windows under them for half of it"))
+      .addOption(
+        plantOptions.retainDays(
+          "how long old keys open scores; the service takes windows under them for half of it, which must be longer than a gateway may be offline",
+        ),
+      )
       .action(async (options: PlantOptions & { retainDays: number }) => {
         const activated = await activateKeys(await accessOf(options, signal), { retainMs: daysToMs(options.retainDays) });
         const next = `give ${join(options.plantFolder, "register.json")} to the service, and each gateway the key file of its folder; after ${options.retainDays} days \`smile plant destroy-keys\``;

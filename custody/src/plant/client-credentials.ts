@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { PipelineError } from "@smile/errors/pipeline-error";
-import { activated, type Client, type IssueOptions, issueCredential, moveCredential, takeCertificate } from "./credentials.ts";
+import { activated, type Client, type IssueOptions, issueCredential, moveCredential, settled, takeCertificate } from "./credentials.ts";
 import { gatewayInService, withGateway } from "./gateways.ts";
 import { commit, type OpenPlant, openPlant, type PlantAccess } from "./open-plant.ts";
 import { nextFolder } from "./paths.ts";
@@ -16,7 +16,7 @@ export async function acceptCertificate(
   access: PlantAccess,
   { client, certificate, authority }: { readonly client: Client; readonly certificate: string; readonly authority?: string | undefined },
 ) {
-  const plant = await openPlant(access);
+  using plant = await openPlant(access);
   const credentials = credentialsOf(plant.document, client);
   const awaiting = credentials.find(({ certificateHash, state }) => certificateHash === null && (state === "next" || state === "active"));
   if (!plant.document.tls || awaiting === undefined) {
@@ -43,9 +43,9 @@ export async function acceptCertificate(
  * @throws {PipelineError} CONFIG_INVALID for a plant without TLS
  */
 export async function renewConsole(access: PlantAccess, { console: name, ...issue }: { readonly console: string } & IssueOptions) {
-  const plant = await openPlant(access);
+  using plant = await openPlant(access);
   const client: Client = { role: "console", name };
-  const credentials = credentialsOf(plant.document, client).filter(({ state }) => state !== "next");
+  const credentials = settled(credentialsOf(plant.document, client));
   const folder = nextFolder(folderOf(plant, client));
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const { certificateHash, certificateEndsMs, request, notes } = await issueCredential(plant, client, folder, {
@@ -67,7 +67,7 @@ export async function activateCredential(
   access: PlantAccess,
   { client, retainMs }: { readonly client: Client; readonly retainMs: number },
 ) {
-  const plant = await openPlant(access);
+  using plant = await openPlant(access);
   const whose = `${client.role} ${client.name}`;
   const credentials = activated(credentialsOf(plant.document, client), whose, plant.document.tls, access.nowMs + retainMs);
   const folder = folderOf(plant, client);

@@ -90,6 +90,14 @@ export function moveCredential(from: string, to: string): void {
   rmSync(from, { recursive: true, force: true });
 }
 
+/** Retired credentials that stay registered, so that what they signed is still believed. A register takes a hundred in all. */
+const MOST_KEPT = 50;
+
+/** A client's credentials without one that waits, and without those that retired longest ago where there are very many. */
+export function settled<C extends Credential>(credentials: readonly C[]): C[] {
+  return credentials.filter(({ state }) => state !== "next").slice(-MOST_KEPT);
+}
+
 /**
  * Standings once the next credential has taken over: those that were active retire.
  * @throws {PipelineError} CONFIG_INVALID when none waits, or its certificate has still to come

@@ -8,7 +8,7 @@ import { newSigningKey } from "@smile/schemas/signing-key";
 import { NAME } from "@smile/schemas/topics";
 import { addGatewayKey, gatewayKeys, type Keystore, publicKeys, retireKeys } from "../keystore.ts";
 import { agentConfiguration, keyFile } from "./config-files.ts";
-import { type IssueOptions, issueCredential } from "./credentials.ts";
+import { type IssueOptions, issueCredential, settled } from "./credentials.ts";
 import { keysMade } from "./init-plant.ts";
 import { commit, type OpenPlant, openPlant, type PlantAccess } from "./open-plant.ts";
 import { credentialPaths, nextFolder } from "./paths.ts";
@@ -23,7 +23,7 @@ export async function addGateway(
   access: PlantAccess,
   { gateway, machines, ...issue }: { readonly gateway: string; readonly machines: readonly string[] } & IssueOptions,
 ) {
-  const plant = await openPlant(access);
+  using plant = await openPlant(access);
   const { document, deployment, service, paths } = plant;
   checkNew(document, gateway, machines);
   const folder = paths.gateway(gateway);
@@ -55,13 +55,13 @@ export async function addGateway(
  * @throws {PipelineError} CONFIG_INVALID for a gateway that is unknown or revoked
  */
 export async function renewGateway(access: PlantAccess, { gateway, ...issue }: { readonly gateway: string } & IssueOptions) {
-  const plant = await openPlant(access);
+  using plant = await openPlant(access);
   const { document, paths } = plant;
   const known = gatewayInService(document, gateway);
   const folder = nextFolder(paths.gateway(gateway));
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const credential = await newCredential(plant, gateway, folder, issue);
-  const credentials = [...known.credentials.filter(({ state }) => state !== "next"), { ...credential.entry, state: "next" as const }];
+  const credentials = [...settled(known.credentials), { ...credential.entry, state: "next" as const }];
   const { register } = await commit(plant, {
     document: withGateway(document, { ...known, credentials }),
     notes: [...credential.notes, ["gateway-renewed", { gateway, signingKey: credential.entry.signingKey }]],
@@ -76,7 +76,7 @@ export async function renewGateway(access: PlantAccess, { gateway, ...issue }: {
  * @throws {PipelineError} CONFIG_INVALID for a gateway that is unknown or revoked
  */
 export async function revokeGateway(access: PlantAccess, { gateway, retainMs }: { readonly gateway: string; readonly retainMs: number }) {
-  const plant = await openPlant(access);
+  using plant = await openPlant(access);
   const { nowMs } = access;
   const known = gatewayInService(plant.document, gateway);
   const credentials = known.credentials.map((each) => ({ ...each, state: "revoked" as const, untilMs: null }));

@@ -13,7 +13,7 @@ import { isInService } from "./plant-document.ts";
  * @throws {PipelineError} CONFIG_INVALID when one waits already, or symmetric mode has no gateways yet
  */
 export async function rotateKeys(access: PlantAccess) {
-  const plant = await openPlant(access);
+  using plant = await openPlant(access);
   const { document, deployment } = plant;
   const gateways = document.gateways.filter(isInService).map(({ gateway }) => gateway);
   const keystore = await addEpoch(plant.keystore, paramsFromDocument(deployment.params), deployment.keyMode, gateways, access.nowMs);
@@ -28,7 +28,7 @@ export async function rotateKeys(access: PlantAccess) {
  * @throws {PipelineError} CONFIG_INVALID when no epoch waits, or the register was not written with it
  */
 export async function activateKeys(access: PlantAccess, { retainMs }: { readonly retainMs: number }) {
-  const plant = await openPlant(access);
+  using plant = await openPlant(access);
   const { document, deployment, paths } = plant;
   const next = plant.keystore.keys.filter(({ state }) => state === "next");
   const keystore = activateEpoch(plant.keystore, { retainMs, nowMs: access.nowMs });
@@ -61,7 +61,7 @@ export async function activateKeys(access: PlantAccess, { retainMs }: { readonly
 
 /** Destroys keys whose retention has ended: in the keystore, then in the register. Each is recorded. */
 export async function destroyExpiredKeys(access: PlantAccess) {
-  const plant = await openPlant(access);
+  using plant = await openPlant(access);
   const { keystore, destroyed } = destroyExpired(plant.keystore, access.nowMs);
   if (destroyed.length === 0) return { destroyed: [], serial: plant.document.serial };
   const notes = destroyed.map((key) => ["key-destroyed", factsOf(key)] as const);

@@ -13,6 +13,7 @@ import { type Keystore, readKeystore, writeKeystore } from "../keystore.ts";
 import { readSealed } from "../sealed-file.ts";
 import { plantPaths } from "./paths.ts";
 import { isInService, PlantDocument, PlantSecrets } from "./plant-document.ts";
+import { lockPlant } from "./plant-lock.ts";
 import { keyEntries, registrationOf } from "./register.ts";
 
 /** How a command gets at a plant's folder. */
@@ -57,36 +58,35 @@ export function readPlantDocument(folder: string): PlantDocument {
   return readDocument(PlantDocument, path, "plant");
 }
 
-/** @throws {PipelineError} as `readPlantDocument`, `readSealed` and `readDeployment` */
-export async function openPlant(access: PlantAccess): Promise<OpenPlant> {
+/**
+ * Opens a plant for a change; nobody else may until it is disposed of.
+ * @throws {PipelineError} as `readPlantDocument`, `lockPlant`, `readSealed` and `readDeployment`
+ */
+export async function openPlant(access: PlantAccess): Promise<OpenPlant & Disposable> {
   const paths = plantPaths(access.folder);
+  readPlantDocument(access.folder); // nothing is locked where there is no plant
+  using opened = new DisposableStack();
+  opened.use(lockPlant(access.folder));
   const document = readPlantDocument(access.folder);
   // One after the other: scrypt takes 128 MiB each.
   const secrets = await readSealed(paths.secrets, "plant-secrets", PlantSecrets, access.passphrase);
   const keystore = await readKeystore(paths.keystore, access.passphrase);
-  return {
-    access,
-    paths,
-    document,
-    secrets,
-    keystore,
-    deployment: readDeployment(paths.deployment, access.env),
-    service: existsSync(paths.service) ? readDocument(ServiceDocument, paths.service, "service") : null,
-  };
+  const deployment = readDeployment(paths.deployment, access.env);
+  const service = existsSync(paths.service) ? readDocument(ServiceDocument, paths.service, "service") : null;
+  const lock = opened.move();
+  return { access, paths, document, secrets, keystore, deployment, service, [Symbol.dispose]: () => lock.dispose() };
 }
 
 /**
  * Makes a change last: keystore, audit log, what the console reads, register, and plant.json last. Files of the change itself are
  * written before. Whatever a crash leaves, running the command again ends it: until plant.json names something, it is not there, and
  * a register that was written is followed by one with a higher serial.
- * @throws {PipelineError} CONFIG_INVALID when somebody else changed the plant meanwhile; STORE_UNAVAILABLE
+ * @throws {PipelineError} STORE_UNAVAILABLE, DOCUMENT_INVALID
  */
 export async function commit({ access, paths, document: before, secrets, keystore: stored }: OpenPlant, change: Change) {
   const { passphrase, nowMs, cost } = access;
-  checkUnchanged(access.folder, before);
   const keystore = change.keystore ?? stored;
   if (keystore !== stored) await writeKeystore(paths.keystore, keystore, passphrase, { replace: true, ...(cost && { cost }) });
-  checkUnchanged(access.folder, before);
   const document: PlantDocument = {
     ...change.document,
     serial: 1 + Math.max(before.serial, writtenSerial(paths.register)),
@@ -105,12 +105,6 @@ export async function commit({ access, paths, document: before, secrets, keystor
 /** Leases of the gateways in service, as the console reads them. */
 function leasesOf({ gateways }: PlantDocument): Lease[] {
   return gateways.filter(isInService).map(({ gateway, firstLane, machines }) => ({ gateway, firstLane, machines }));
-}
-
-function checkUnchanged(folder: string, { serial, plant }: PlantDocument): void {
-  const path = plantPaths(folder).plant;
-  if (!existsSync(path) || readPlantDocument(folder).serial === serial) return;
-  throw new PipelineError("CONFIG_INVALID", `plant ${plant} was changed by somebody else meanwhile; run the command again`, { plant });
 }
 
 /** Of the register that stands there, even where plant.json does not know of it; 0 without one. */

@@ -39,7 +39,7 @@ export function writeServiceFiles(folder: string, service: ServiceDocument | nul
  * @throws {PipelineError} as `readService`
  */
 export async function useService(access: PlantAccess, file: string): Promise<{ readonly gateways: string[]; readonly serial: number }> {
-  const plant = await openPlant(access);
+  using plant = await openPlant(access);
   const { document, paths } = plant;
   const service = readService(file, document.tls);
   const with_ = { service, tls: document.tls };

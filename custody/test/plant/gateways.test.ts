@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { certificateHash, checkCertificate } from "@smile/identity/check-certificate";
@@ -191,8 +192,18 @@ describe("crashes and neighbours", () => {
     const won = both.filter(({ status }) => status === "fulfilled");
     const lost = both.find((each) => each.status === "rejected");
     expect(won).toHaveLength(1);
-    expect(lost?.reason).toMatchObject(refused("somebody else"));
+    expect(lost?.reason).toMatchObject(refused("another command is changing the plant"));
     expect(plant.registered().register.gateways).toHaveLength(1);
+  });
+
+  it("takes no notice of the lock of a command that was killed", async () => {
+    using plant = await newPlant();
+    const { pid } = spawnSync(process.execPath, ["--version"]);
+    writeFileSync(join(plant.folder, "plant.lock"), `${pid}\n`);
+    await addGateway(plant.at(1), { gateway: "hall-1", machines: ["a"], days });
+    expect(existsSync(join(plant.folder, "plant.lock"))).toBe(false);
+    writeFileSync(join(plant.folder, "plant.lock"), `${process.pid}\n`);
+    await expect(revokeGateway(plant.at(1), { gateway: "hall-1", retainMs: 0 })).rejects.toMatchObject(refused("plant.lock"));
   });
 
   it("tells a folder that is no plant's from one whose files are gone", async () => {

@@ -252,7 +252,7 @@ describe("smile service", () => {
 
 it("shows an example in the help of every command", async () => {
   const plant =
-    "init add-gateway accept-certificate renew-gateway renew-console activate-gateway activate-console revoke-gateway rotate-keys activate-keys destroy-keys export-public use-service status";
+    "init add-gateway accept-certificate renew-gateway renew-console activate-gateway activate-console revoke-gateway rotate-keys activate-keys destroy-keys export-public use-service use-deployment status";
   const commands = [...plant.split(" ").map((name) => ["plant", name]), ["service", "init"], ["service", "renew"]];
   const helps = await Promise.all(commands.map((command) => smile([...command, "--help"])));
   helps.forEach(({ code, stdout }, i) => {

@@ -1,11 +1,13 @@
+import { join } from "node:path";
 import { exportPublic } from "@smile/custody/plant/export-public";
 import { plantStatus } from "@smile/custody/plant/plant-status";
 import { useService } from "@smile/custody/plant/service-file";
+import { useDeployment } from "@smile/custody/plant/use-deployment";
 import { writeJsonFile } from "@smile/runtime/json-file";
 import Table from "cli-table3";
 import { Command } from "commander";
 import { shared } from "../options.ts";
-import { accessOf, type PlantOptions, plantSubcommand } from "./plant-options.ts";
+import { accessOf, daysToMs, type PlantOptions, plantOptions, plantSubcommand } from "./plant-options.ts";
 import { report } from "./report.ts";
 
 /** Commands on what plant and service know of each other. */
@@ -42,6 +44,21 @@ export function registerCommands(signal: AbortSignal): Command[] {
           lines,
           used.gateways.length === 0 ? "add gateways" : "carry the gateways' folders to them, restart agents and console",
         );
+      }),
+
+    plantSubcommand(
+      "use-deployment",
+      "Take another deployment to the console and to every gateway's folder, with new keys where it has other parameters. Drain the agents before",
+      "use-deployment deployment.json --plant-folder north",
+    )
+      .argument("<file>", "the deployment document, from the model's owner")
+      .addOption(plantOptions.retainDays("how long keys that it does not use are kept"))
+      .action(async (file: string, options: PlantOptions & { retainDays: number }) => {
+        const access = await accessOf(options, signal);
+        const used = await useDeployment(access, { file, retainMs: daysToMs(options.retainDays) });
+        const lines = [`the console uses ${file}${used.newKeys === 0 ? "" : ", with new keys"}`];
+        const next = `give ${join(options.plantFolder, "register.json")} to the service; carry the gateways' folders to them, restart agents and console`;
+        report(options.json, used, lines, next);
       }),
 
     new Command("status")

@@ -1,0 +1,65 @@
+import { join } from "node:path";
+import { PipelineError } from "@smile/errors/pipeline-error";
+import { paramsId } from "@smile/he/params";
+import { readDeployment } from "@smile/runtime/document-file";
+import { readJsonFile, writeJsonFile } from "@smile/runtime/json-file";
+import type { Deployment } from "@smile/schemas/documents";
+import { paramsFromDocument } from "@smile/schemas/params-document";
+import { activateEpoch, addEpoch, type Keystore, retireKeys } from "../keystore.ts";
+import { keyFile } from "./config-files.ts";
+import { writeKeyFile } from "./gateways.ts";
+import { keysMade } from "./init-plant.ts";
+import { type AuditNote, commit, openPlant, type PlantAccess } from "./open-plant.ts";
+import { isInService } from "./plant-document.ts";
+
+/**
+ * Takes another deployment to the plant's folder and to every gateway's. Where it has other parameters it comes with new keys, and the
+ * old ones retire. Agents must have been drained before: what they hold was made for the deployment of before.
+ * @param file path of the deployment document
+ * @param retainMs how long keys that it does not use any more are kept
+ * @throws {PipelineError} as `readDeployment`; CONFIG_INVALID while a rotation waits to be activated
+ */
+export async function useDeployment(access: PlantAccess, { file, retainMs }: { readonly file: string; readonly retainMs: number }) {
+  const deployment = readDeployment(file, access.env);
+  using plant = await openPlant(access);
+  const { document, paths } = plant;
+  if (plant.keystore.keys.some(({ state }) => state === "next")) {
+    throw new PipelineError("CONFIG_INVALID", "a key epoch waits: run `smile plant activate-keys` first", { plant: document.plant });
+  }
+  const gateways = document.gateways.filter(isInService).map(({ gateway }) => gateway);
+  const keystore = await keystoreFor(plant.keystore, deployment, gateways, { retainMs, nowMs: access.nowMs });
+  for (const gateway of gateways) {
+    const folder = paths.gateway(gateway);
+    writeKeyFile(folder, keystore, gateway, deployment.keyMode);
+    const configuration = join(folder, "edge-agent.json");
+    writeJsonFile(configuration, { ...(readJsonFile(configuration, "configuration") as object), key: keyFile(deployment.keyMode) });
+    writeJsonFile(join(folder, "deployment.json"), deployment);
+  }
+  const before = new Map(plant.keystore.keys.map(({ keyId, state }) => [keyId, state]));
+  const made = keystore.keys.filter(({ keyId }) => !before.has(keyId));
+  const retired = keystore.keys.filter(({ keyId, state }) => state === "retiring" && before.get(keyId) === "active");
+  const notes: AuditNote[] = [
+    ...keysMade(made),
+    ...retired.map(({ keyEpoch, keyId, untilMs }) => ["key-retired", { what: "HE key", keyEpoch, keyId, untilMs: untilMs! }] as const),
+    ["deployment-loaded", { paramsId: paramsId(paramsFromDocument(deployment.params)), keyMode: deployment.keyMode }],
+  ];
+  writeJsonFile(paths.deployment, deployment);
+  const { register } = await commit(plant, { document, keystore, notes });
+  return { gateways, newKeys: made.length, serial: register.serial };
+}
+
+/** The keystore with active keys for the deployment's parameters and mode, and no other active ones. */
+async function keystoreFor(
+  keystore: Keystore,
+  { params: document, keyMode }: Deployment,
+  gateways: readonly string[],
+  retirement: { readonly retainMs: number; readonly nowMs: number },
+): Promise<Keystore> {
+  const params = paramsFromDocument(document);
+  const id = paramsId(params);
+  const fits = (key: Keystore["keys"][number]) => key.paramsId === id && (key.gateway === null) === (keyMode === "public");
+  const current = retireKeys(keystore, (key) => !fits(key), retirement);
+  if (current.keys.some((key) => key.state === "active" && fits(key))) return current;
+  if (keyMode === "symmetric" && gateways.length === 0) return current; // keys come with the gateways
+  return activateEpoch(await addEpoch(current, params, keyMode, gateways, retirement.nowMs), retirement);
+}

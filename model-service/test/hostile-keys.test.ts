@@ -38,10 +38,9 @@ async function openKeyFuzzer() {
   return { evaluator, fateOf };
 }
 
-it("is refused whatever was changed in its header, and leaves SEAL's memory in order", async () => {
+it("is refused whatever was changed in its header", async () => {
   const { evaluator, fateOf } = await openKeyFuzzer();
   using _ = evaluator;
-  const memory = evaluator.memoryBytes();
   expect(fateOf(honest)).toBe("taken");
   const change = fc.record({ at: fc.nat(HEADER - 1), byte: fc.nat(255) });
   fc.assert(
@@ -54,7 +53,16 @@ it("is refused whatever was changed in its header, and leaves SEAL's memory in o
     { seed: 3, numRuns: 2000 },
   );
   expect(fateOf(honest)).toBe("taken");
-  expect(evaluator.memoryBytes()).toBe(memory);
+});
+
+it("wears out no instance of SEAL, however often it is refused", async () => {
+  const { evaluator, fateOf } = await openKeyFuzzer();
+  using _ = evaluator;
+  const key = Uint8Array.from(honest);
+  key[49] = 3;
+  // SEAL's own refusals brought it to an end after 3,757.
+  for (let i = 0; i < 6000; i++) expect(fateOf(key)).toBe("KEY_MISMATCH");
+  expect(fateOf(honest)).toBe("taken");
 });
 
 it("is refused when a residue is not below q, or it has another length", async () => {

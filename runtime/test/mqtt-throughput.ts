@@ -6,15 +6,11 @@ import { startBroker } from "../src/mqtt-broker.ts";
 import { openMqtt } from "../src/mqtt-client.ts";
 import { FixedRegistry } from "../src/plant-registry.ts";
 import { fixedTls } from "../src/tls-files.ts";
-import { tlsPlant, tlsService } from "./fixture-tls.ts";
 
 const secondsEach = Number(process.argv[2] ?? 3);
 const withTls = process.argv[3] === "tls";
 const logger = silentLogger();
-const service = await tlsService();
-const plant = await tlsPlant("plant", ["gateway"]);
-const brokerTls = { credentials: fixedTls(await service.server()), registry: new FixedRegistry([plant.register]) };
-const clientTls = fixedTls({ ...plant.gateways.get("gateway")!, authority: service.authority.certificate });
+const tls = withTls ? await certificates() : undefined;
 const figures: Record<string, { perSecond: number; cpuMicros: number }> = {};
 
 for (const [kilobytes, clients] of [
@@ -28,7 +24,7 @@ for (const [kilobytes, clients] of [
   await using broker = await startBroker({
     port: 0,
     logger,
-    tls: withTls ? brokerTls : undefined,
+    tls: tls?.broker,
     authorizePublish: async ({ clientId, payload }) => void (await log.append([{ topic: "frames", key: clientId, value: payload }])),
   });
   const payload = crypto.getRandomValues(new Uint8Array(kilobytes * 1024));
@@ -38,7 +34,7 @@ for (const [kilobytes, clients] of [
   const untilMs = startMs + secondsEach * 1000;
   await Promise.all(
     Array.from({ length: clients }, async (_, i) => {
-      await using connection = openMqtt({ url: broker.url, clientId: `gateway-${i}`, logger, tls: withTls ? clientTls : undefined });
+      await using connection = openMqtt({ url: broker.url, clientId: `gateway-${i}`, logger, tls: tls?.client });
       await connection.ready();
       const send = async () => {
         while (performance.now() < untilMs) {
@@ -54,3 +50,13 @@ for (const [kilobytes, clients] of [
   figures[`${kilobytes} KB, ${clients} client${clients > 1 ? "s" : ""}`] = { perSecond, cpuMicros: Math.round((user + system) / count) };
 }
 console.log(JSON.stringify({ tls: withTls, acknowledged: figures, rssMb: Math.round(process.memoryUsage().rss / 2 ** 20) }));
+
+async function certificates() {
+  const { tlsPlant, tlsService } = await import("./fixture-tls.ts");
+  const service = await tlsService();
+  const plant = await tlsPlant("plant", ["gateway"]);
+  return {
+    broker: { credentials: fixedTls(await service.server()), registry: new FixedRegistry([plant.register]) },
+    client: fixedTls({ ...plant.gateways.get("gateway")!, authority: service.authority.certificate }),
+  };
+}

@@ -1,6 +1,7 @@
 import { logHelp } from "@smile/runtime/log-config";
 import { openMonitoring } from "@smile/runtime/monitoring";
 import { monitoringHelp } from "@smile/runtime/monitoring-config";
+import { plantRegistryMetrics } from "@smile/runtime/plant-registry-metrics";
 import type { ServiceCommand } from "@smile/runtime/service-command";
 import { loadConsoleConfig } from "./config.ts";
 import { startConfiguredConsole } from "./configured-console.ts";
@@ -57,7 +58,11 @@ ${monitoringHelp}
         "connected to the broker": console.connected(),
         "has the key of the next score": console.awaitedKey() === undefined,
       }),
-      metrics: [...consoleMetrics({ console, store: console.store, lastStoredMs: () => observer.lastStoredMs }), observer.latency],
+      metrics: [
+        ...consoleMetrics({ console, store: console.store, lastStoredMs: () => observer.lastStoredMs }),
+        ...plantRegistryMetrics(console.registry),
+        observer.latency,
+      ],
     });
     const owned = opened.move();
     return { done: console.done, [Symbol.asyncDispose]: () => owned.disposeAsync() };

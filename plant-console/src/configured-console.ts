@@ -5,7 +5,7 @@ import type { Environment } from "@smile/runtime/config";
 import { readDeployment } from "@smile/runtime/document-file";
 import { openLog } from "@smile/runtime/log-config";
 import type { Logger } from "@smile/runtime/logging";
-import { openPlantRegistry } from "@smile/runtime/plant-registry";
+import { type FilePlantRegistry, openPlantRegistry } from "@smile/runtime/plant-registry";
 import { type TlsSource, watchTlsFiles } from "@smile/runtime/tls-files";
 import type { Deployment } from "@smile/schemas/documents";
 import { type ConsoleConfig, readLeases } from "./config.ts";
@@ -17,7 +17,11 @@ import { type PlantConsole, startPlantConsole } from "./service.ts";
 import { ServiceFile } from "./service-file.ts";
 import { type AlertEvent, RiskStore, type StoredRisk } from "./store.ts";
 
-export type ConfiguredConsole = PlantConsole & { readonly store: RiskStore; readonly deployment: Deployment };
+export type ConfiguredConsole = PlantConsole & {
+  readonly store: RiskStore;
+  readonly deployment: Deployment;
+  readonly registry: FilePlantRegistry;
+};
 
 /** What the listeners of a console that was started from its files are told, with the deployment whose cards explain it. */
 export type ConsoleListeners = {
@@ -91,7 +95,7 @@ export async function startConfiguredConsole(config: ConsoleConfig, options: Con
   opened.defer(() => clearInterval(looking));
   audit.append("console-started", { plant, serial: registry.find(plant)!.register.serial });
   const owned = opened.move();
-  return { ...console, store, deployment, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { ...console, store, deployment, registry, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 async function openLinkOf(

@@ -62,6 +62,7 @@ export class KeystoreKeys implements ScoreKeys, AsyncDisposable {
   }
 
   find(keyId: string): DecryptionKey | "destroyed" | undefined {
+    if ((this.#ends.get(keyId) ?? Number.POSITIVE_INFINITY) <= this.#now()) return "destroyed";
     return this.#open.find(keyId) ?? (this.#destroyed.has(keyId) ? "destroyed" : undefined);
   }
 

@@ -1,5 +1,6 @@
 import { type DurationHistogram, durationHistogram, type MetricDefinition, samplesBy } from "@smile/runtime/metrics";
-import type { ConsoleCounters, PlantConsole } from "./service.ts";
+import type { ConsoleCounters } from "./counts.ts";
+import type { PlantConsole } from "./service.ts";
 import type { RiskStore } from "./store.ts";
 
 /** From closed at the gateway to stored at the console; 10 ms to an hour. Clocks of both have to agree for it. */

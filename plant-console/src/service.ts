@@ -3,18 +3,19 @@ import type { Service } from "@smile/runtime/lifecycle";
 import type { Logger } from "@smile/runtime/logging";
 import type { Deployment, Lease } from "@smile/schemas/documents";
 import { type Delivery, deliveryCodec, type Gap } from "@smile/schemas/envelopes";
+import { Announcer, type Listeners } from "./announcer.ts";
+import { type ConsoleCounters, Counts } from "./counts.ts";
 import { behind, standingOf } from "./cursor.ts";
 import { CursorSender } from "./cursor-sender.ts";
 import { DeliveryReader, type Outcome } from "./delivery-reader.ts";
-import type { StoredGap } from "./gap-table.ts";
 import { LaneMap } from "./lane-map.ts";
-import { LatencyFigure } from "./latency.ts";
+import type { LatencyFigure } from "./latency.ts";
 import type { OpenScoreLink } from "./score-link.ts";
 import { type Risk, type ScoreKeys, ScoreReader } from "./score-reader.ts";
-import type { AlertEvent, RiskStore, Stored, StoredRisk } from "./store.ts";
+import type { RiskStore } from "./store.ts";
 import type { Trust } from "./verification.ts";
 
-export type PlantConsoleOptions = {
+export type PlantConsoleOptions = Listeners & {
   readonly plant: string;
   readonly deployment: Deployment;
   /** Asked for each score. The caller disposes of the decryptors, after the service. */
@@ -31,11 +32,6 @@ export type PlantConsoleOptions = {
   readonly store: RiskStore;
   readonly openLink: OpenScoreLink;
   readonly logger: Logger;
-  /** Told of each new risk after it is on the disk. An error thrown here is logged and changes nothing. */
-  readonly onRisk?: (risk: StoredRisk) => void;
-  readonly onAlert?: (event: AlertEvent) => void;
-  /** Told of each new gap of which something is missing. */
-  readonly onGap?: (gap: StoredGap) => void;
   /** Milliseconds since 1970; default Date.now. */
   readonly now?: () => number;
   /** Deliveries that go into one transaction at most; default 64. */
@@ -44,33 +40,6 @@ export type PlantConsoleOptions = {
   readonly batchWaitMs?: number;
   /** How long nothing may have been stored until the cursor is sent again; default 2 s. */
   readonly resendMs?: number;
-};
-
-/** Counts since the start of this process. */
-export type ConsoleCounters = {
-  /** Delivery envelopes received. */
-  readonly deliveries: number;
-  /** Deliveries behind the cursor, which were stored before. */
-  readonly repeatedDeliveries: number;
-  /** Deliveries passed over because one before them is missing; they come again. */
-  readonly earlyDeliveries: number;
-  /** Payloads that are no delivery. The cursor stays before them: what was sent there may be one that a newer console can read. */
-  readonly malformed: number;
-  /** Deliveries refused for good, by code of the catalogue. */
-  readonly refused: Readonly<Record<string, number>>;
-  /** Lanes that are leased to nobody, or not to the gateway that filled them; their scores are dropped. */
-  readonly unknownLanes: number;
-  readonly risks: number;
-  readonly duplicates: number;
-  /** Windows that were answered again with another score. A model service that confuses windows shows itself here. */
-  readonly contradictions: number;
-  readonly late: number;
-  readonly raised: number;
-  readonly cleared: number;
-  /** New gaps, and what was missing of them when they were stored. Some may still arrive: the store knows. */
-  readonly gaps: number;
-  readonly lostFrames: number;
-  readonly lostWindows: number;
 };
 
 export interface PlantConsole extends Service {
@@ -87,8 +56,6 @@ export interface PlantConsole extends Service {
 
 /** How long a stopping console waits for its last cursor to be acknowledged. */
 const LAST_CURSOR_MS = 1000;
-/** Contradictions that one log line names. */
-const NAMED_CONTRADICTIONS = 10;
 
 /**
  * Receives encrypted scores, decrypts them and stores risks and alerts, each exactly once.
@@ -106,27 +73,11 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
   const laneMap = new LaneMap(options.leases, deployment.lanes);
   const reader = new DeliveryReader({ scores: new ScoreReader({ deployment, keys, laneMap }), keys, trust });
   const rules = new Map(deployment.cards.map((card) => [card.headId, card.alert]));
-  const latency = new LatencyFigure();
+  const counts = new Counts();
+  const announcer = new Announcer(options, logger);
   const failed = Promise.withResolvers<void>();
   failed.promise.catch(() => {}); // whoever awaits `done` sees the error; until then it must not count as unhandled
 
-  const refused: Record<string, number> = {};
-  const counts = {
-    deliveries: 0,
-    repeatedDeliveries: 0,
-    earlyDeliveries: 0,
-    malformed: 0,
-    unknownLanes: 0,
-    risks: 0,
-    duplicates: 0,
-    contradictions: 0,
-    late: 0,
-    raised: 0,
-    cleared: 0,
-    gaps: 0,
-    lostFrames: 0,
-    lostWindows: 0,
-  };
   let queue: Delivery[] = [];
   let room = Promise.withResolvers<void>();
   let scheduled: NodeJS.Timeout | NodeJS.Immediate | null = null;
@@ -140,7 +91,6 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
   /** The delivery for which they were: it is not done a second time. */
   let rereadFor: Delivery | undefined;
   let awaitedKey: string | undefined;
-  let untold: Stored[] = [];
 
   const link = options.openLink({ onConnected: askToResume, onDelivery });
   const cursorSender = new CursorSender((message) => link.sendCursor(message));
@@ -152,8 +102,8 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
 
   return {
     done: failed.promise,
-    counters: () => ({ ...counts, refused: { ...refused } }),
-    latency: () => latency.read(),
+    counters: () => counts.read(),
+    latency: () => counts.latency.read(),
     connected: () => link.connected,
     waiting: () => queue.length,
     awaitedKey: () => awaitedKey,
@@ -166,7 +116,7 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
       room.resolve();
       await Promise.race([cursorSender.idle(), delay(LAST_CURSOR_MS, undefined, { ref: false })]);
       await link[Symbol.asyncDispose]();
-      tellAll();
+      announcer.tellAll();
       failed.resolve();
     },
   };
@@ -178,12 +128,12 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
 
   async function onDelivery(payload: Uint8Array): Promise<void> {
     if (stopping) return;
-    counts.deliveries++;
+    counts.add("deliveries");
     try {
       // The payload is mqtt.js's own buffer per message, so its parts may be kept until the batch is done.
       queue.push(deliveryCodec.decode(payload));
     } catch (error) {
-      counts.malformed++;
+      counts.add("malformed");
       logger.warn({ err: error, length: payload.length }, "not a delivery");
       return;
     }
@@ -250,7 +200,7 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
     const gaps: Gap[] = [];
     for (const [i, delivery] of batch.entries()) {
       const standing = standingOf(delivery, after);
-      if (standing === "stored") counts.repeatedDeliveries++;
+      if (standing === "stored") counts.add("repeatedDeliveries");
       if (standing === "ahead") early++;
       if (standing !== "next") continue;
       const outcome = reader.read(delivery.score, now());
@@ -267,12 +217,12 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
       awaitedKey = undefined;
       after = behind(delivery);
       if (outcome.kind === "refused") {
-        refused[outcome.error.code] = (refused[outcome.error.code] ?? 0) + 1;
+        counts.addRefused(outcome.error.code);
         logger.warn({ err: outcome.error, plant, offset: delivery.offset }, "score refused");
         continue;
       }
       if (outcome.unknownLanes > 0) {
-        counts.unknownLanes += outcome.unknownLanes;
+        counts.add("unknownLanes", outcome.unknownLanes);
         logger.warn({ plant, offset: delivery.offset, unknownLanes: outcome.unknownLanes }, "scores of lanes that no lease names");
       }
       risks.push(...outcome.risks);
@@ -285,52 +235,12 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
       askedToResume = false;
       storedSinceResend = true;
       cursorSender.offer({ ...cursor, resume: false });
-      count(stored, storedAtMs);
-      if (untold.push(stored) === 1) setImmediate(tellAll);
+      counts.addStored(stored, storedAtMs);
+      announcer.announce(stored);
     }
-    counts.earlyDeliveries += early;
+    counts.add("earlyDeliveries", early);
     if (early > 0 && !askedToResume) askToResume();
     return left;
-  }
-
-  function count(stored: Stored, storedAtMs: number): void {
-    counts.risks += stored.risks.length;
-    counts.duplicates += stored.duplicates;
-    counts.late += stored.late;
-    for (const { kind } of stored.alerts) counts[kind]++;
-    for (const { missingFrames, missingWindows } of stored.gaps) {
-      counts.gaps++;
-      counts.lostFrames += missingFrames;
-      counts.lostWindows += missingWindows;
-    }
-    for (const risk of stored.risks) latency.record(storedAtMs - risk.closedAtMs);
-    const { contradictions } = stored;
-    if (contradictions.length === 0) return;
-    counts.contradictions += contradictions.length;
-    const facts = { plant, windows: contradictions.length, ids: contradictions.slice(0, NAMED_CONTRADICTIONS) };
-    logger.error(facts, "the model service answered windows again, with other scores; the first ones stay");
-  }
-
-  /** What was stored, in its order; alerts before the risks of their batch, which may be many. */
-  function tellAll(): void {
-    const batches = untold;
-    untold = [];
-    for (const { alerts, risks, gaps } of batches) {
-      tell(alerts, options.onAlert);
-      tell(risks, options.onRisk);
-      tell(gaps, options.onGap);
-    }
-  }
-
-  function tell<T>(events: readonly T[], listener: ((event: T) => void) | undefined): void {
-    if (!listener) return;
-    for (const event of events) {
-      try {
-        listener(event);
-      } catch (error) {
-        logger.error({ err: error }, "a listener failed");
-      }
-    }
   }
 }
 

@@ -131,6 +131,7 @@ it("decrypts under an old epoch until its retention ends, then destroys it: decr
   await opened.keys.refresh();
   await console.deliver(score(old, 1));
   clock.nowMs += 1;
+  expect(opened.keys.find(keyIdOf(old))).toBe("destroyed"); // not one millisecond longer, whenever the files are looked at
   await opened.keys.refresh();
   await console.deliver(score(old, 2), score(fresh, 3));
   await console.settled();

@@ -12,7 +12,7 @@ import { openRegister } from "@smile/schemas/plant-register";
 import { type PeerIdentity, RegisteredPlant } from "@smile/schemas/registered-plant";
 import type { ServiceDocument } from "@smile/schemas/service-document";
 import type { SigningKey } from "@smile/schemas/signing-key";
-import { describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { smile, startSmile } from "../../test/support/smile-process.ts";
 import { type Desk, desk, PASSPHRASE } from "./operator-and-plant.ts";
 
@@ -66,10 +66,21 @@ async function listen() {
 }
 
 describe("a plant from nothing", () => {
+  let at: Desk;
+  let broker: Awaited<ReturnType<typeof listen>>;
+  let identityHash: string;
+  beforeAll(async () => {
+    at = await desk();
+    broker = await listen();
+    const made = await plantWithTwoGateways(at, "--host", "localhost", "--frames-url", broker.url, "--scores-url", broker.url);
+    ({ identityHash } = made);
+  }, 120_000);
+  afterAll(() => {
+    broker[Symbol.dispose]();
+    at[Symbol.dispose]();
+  });
+
   it("has agents and a console that start as they are, and whom its service knows by their certificates", async () => {
-    using at = await desk();
-    using broker = await listen();
-    const { identityHash } = await plantWithTwoGateways(at, "--host", "localhost", "--frames-url", broker.url, "--scores-url", broker.url);
     broker.trust(join(at.folder, "operator/stream-processor"), registered(at, identityHash));
     const start = (service: string, config: string, env: Record<string, string>) =>
       startSmile([service, "--config", config], { cwd: at.folder, env, stdin: "pipe" });
@@ -85,8 +96,6 @@ describe("a plant from nothing", () => {
   });
 
   it("tells the service neither machines nor secrets, and nobody else the secrets", async () => {
-    using at = await desk();
-    const { identityHash } = await plantWithTwoGateways(at);
     const plant = registered(at, identityHash);
     expect(plant.register.serial).toBe(3);
     expect([plant.lanesOf("hall-1"), plant.lanesOf("hall-2")]).toEqual([
@@ -125,13 +134,28 @@ describe("a plant from nothing", () => {
     ]);
   });
 
+  it("is not made a second time, nor its service, nor a gateway", async () => {
+    const twice = [
+      withService,
+      ["service", "init", "--out", "operator"],
+      ["plant", "add-gateway", "hall-1", "--machines", "other", ...inPlant],
+    ];
+    const before = readFileSync(join(at.folder, "north/register.json"), "utf8");
+    for (const args of twice)
+      expect(await at.run(...args)).toMatchObject({ code: 1, stdout: "", stderr: expect.stringContaining("CONFIG_INVALID") });
+    expect(readFileSync(join(at.folder, "north/register.json"), "utf8")).toBe(before);
+    expect(registered(at, identityHash).register.serial).toBe(3);
+  });
+
   it("says what happened and the next step, in words and as JSON", async () => {
     using at = await desk();
     const operator = await at.run("service", "init", "--out", "operator");
+    const service = /^service ([0-9a-f]{64})/m.exec(operator.stdout)?.[1];
     expect(operator.stdout).toMatch(/next: give operator\/service\.json to the plants/);
     const made = await at.run(...withService);
     const identity = /^identity ([0-9a-f]{64})$/m.exec(made.stdout)?.[1];
     expect(made.stdout).toMatch(/next: tell the operator the identity hash/);
+    expect(made.stdout).toContain(`service  ${service}`);
     const exported = await at.json<Made & { register: string }>("plant", "export-public", "--out", "for-service.json", ...inPlant);
     expect(exported).toMatchObject({ plant: "north", serial: 2, identityHash: identity, register: "for-service.json" });
     expect(exported.next).toContain("pins the identity hash");
@@ -195,21 +219,6 @@ describe("a plant's life", () => {
 });
 
 describe("refusals", () => {
-  it("makes no plant, no service and no gateway twice", async () => {
-    using at = await desk();
-    const { identityHash } = await plantWithTwoGateways(at);
-    const twice = [
-      withService,
-      ["service", "init", "--out", "operator"],
-      ["plant", "add-gateway", "hall-1", "--machines", "other", ...inPlant],
-    ];
-    const before = readFileSync(join(at.folder, "north/register.json"), "utf8");
-    for (const args of twice)
-      expect(await at.run(...args)).toMatchObject({ code: 1, stdout: "", stderr: expect.stringContaining("CONFIG_INVALID") });
-    expect(readFileSync(join(at.folder, "north/register.json"), "utf8")).toBe(before);
-    expect(registered(at, identityHash).register.serial).toBe(3);
-  });
-
   it("tells a wrong passphrase from a missing and a short one, and never repeats one", async () => {
     using at = await desk();
     const args = [...init, "--without-tls"];

@@ -19,6 +19,16 @@ export function expiresAtMs(pem: string): number {
 }
 
 /**
+ * The certificates of a PEM text and nothing else of it: such files also hold comments, and sometimes a secret key.
+ * @throws {PipelineError} CERTIFICATE_INVALID when one of them is none
+ */
+export function onlyCertificates(pem: string): string {
+  return parseAll(pem)
+    .map((each) => each.toString())
+    .join("");
+}
+
+/**
  * Refuses text that is not one or more certificates that may issue others.
  * @param what names the file in the error
  * @throws {PipelineError} CERTIFICATE_INVALID

@@ -6,7 +6,7 @@ import { Pkcs10CertificateRequest } from "@peculiar/x509";
 import { describe, expect, it } from "vitest";
 import { createAuthority } from "../src/authority.ts";
 import { type CertificateAndKey, certify } from "../src/certify.ts";
-import { certificateHash, checkAuthority, checkCertificate, expiresAtMs } from "../src/check-certificate.ts";
+import { certificateHash, checkAuthority, checkCertificate, expiresAtMs, onlyCertificates } from "../src/check-certificate.ts";
 import { createRequest, issueClientCertificate } from "../src/client-certificate.ts";
 import { hostsOf, issueServerCertificate } from "../src/server-certificate.ts";
 
@@ -171,6 +171,12 @@ describe("checkCertificate", () => {
     const unused = await make([{ O: ["north"] }, { OU: ["gateway"] }, { CN: ["hall-1"] }]);
     expect(() => checkCertificate(unused, { ...expected, key })).toThrow(why("authentication of clients"));
   });
+});
+
+it("takes the certificates out of a file, and leaves the secret key that stands beside them", () => {
+  const file = `Subject: plant north\n${plant.key}${plant.certificate}\n${operator.certificate}`;
+  expect(onlyCertificates(file)).toBe(plant.certificate + operator.certificate);
+  expect(onlyCertificates(plant.key)).toBe("");
 });
 
 it("asks a foreign authority for a client's certificate by a request that proves its key", async () => {

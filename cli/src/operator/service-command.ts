@@ -1,4 +1,5 @@
 import { WITHOUT_TLS } from "@smile/runtime/tls-config";
+import { documentId } from "@smile/schemas/documents";
 import { Command, Option } from "commander";
 import { shared, whole } from "../options.ts";
 import { report } from "../plant/report.ts";
@@ -52,7 +53,14 @@ function initCommand(): Command {
         nowMs: Date.now(),
       });
       const { paths, service } = made;
-      const facts = { service: paths.service, signingKey: paths.signingKey, framesUrl: service.framesUrl, scoresUrl: service.scoresUrl };
+      const id = documentId(service);
+      const facts = {
+        service: paths.service,
+        id,
+        signingKey: paths.signingKey,
+        framesUrl: service.framesUrl,
+        scoresUrl: service.scoresUrl,
+      };
       const brokers = withoutTls ? {} : { certificate: paths.certificate, key: paths.key, authorityKey: paths.authorityKey };
       const lines = [
         `${paths.service}  for every plant: public, but by a way that nobody can change it on`,
@@ -63,6 +71,7 @@ function initCommand(): Command {
               `${paths.brokers}  for the stream processor: frames.tls and scores.tls`,
               `${paths.authorityKey}  for nobody: keep it away from the services; \`smile service renew\` needs it`,
             ]),
+        `service ${id}  what the plants must see, too`,
       ];
       const next = `give ${paths.service} to the plants; each sends its register.json, and its identity hash by another way, for \`plants\` in both services' configurations`;
       report(json, { ...facts, ...brokers }, lines, next);

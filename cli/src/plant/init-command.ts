@@ -5,7 +5,7 @@ import { Command } from "commander";
 import { shared } from "../options.ts";
 import { newPassphrase } from "./passphrase-prompt.ts";
 import { plantOptions } from "./plant-options.ts";
-import { report } from "./report.ts";
+import { report, serviceLine } from "./report.ts";
 
 type InitOptions = {
   plant: string;
@@ -42,9 +42,9 @@ async function init({ out, json, passphraseFile, ...options }: InitOptions, sign
   const access = { folder: out, passphrase, env: process.env, nowMs: Date.now() };
   const made = await initPlant(access, { ...options, passphraseFile: file || undefined });
   const { plant, identityHash, request } = made;
-  const facts = { plant, identityHash, folder: out, register: join(out, "register.json"), request };
+  const facts = { plant, identityHash, service: made.service, folder: out, register: join(out, "register.json"), request };
   const first = request === null ? "" : `have ${request} signed, then \`smile plant accept-certificate --certificate FILE\`; `;
-  const service = made.service ? "" : "`smile plant use-service FILE` once the operator sent the service's document; ";
+  const service = made.service !== null ? "" : "`smile plant use-service FILE` once the operator sent the service's document; ";
   const next = `${first}${service}tell the operator the identity hash, by another way than the register's; then \`smile plant add-gateway NAME --machines ... --plant-folder ${out}\``;
-  report(json, facts, [`plant ${plant} is in ${out}`, `identity ${identityHash}`], next);
+  report(json, facts, [`plant ${plant} is in ${out}`, `identity ${identityHash}`, ...serviceLine(made.service)], next);
 }

@@ -8,7 +8,7 @@ import Table from "cli-table3";
 import { Command } from "commander";
 import { shared } from "../options.ts";
 import { accessOf, daysToMs, type PlantOptions, plantOptions, plantSubcommand } from "./plant-options.ts";
-import { report } from "./report.ts";
+import { report, serviceLine } from "./report.ts";
 
 /** Commands on what plant and service know of each other. */
 export function registerCommands(signal: AbortSignal): Command[] {
@@ -37,7 +37,11 @@ export function registerCommands(signal: AbortSignal): Command[] {
       .argument("<file>", "the service's document, from its operator")
       .action(async (file: string, options: PlantOptions) => {
         const used = await useService(await accessOf(options, signal), file);
-        const lines = [`the console uses ${file}`, ...used.gateways.map((gateway) => `gateway ${gateway} has it in its folder`)];
+        const lines = [
+          `the console uses ${file}`,
+          ...serviceLine(used.service),
+          ...used.gateways.map((gateway) => `gateway ${gateway} has it in its folder`),
+        ];
         report(
           options.json,
           used,

@@ -1,5 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { PipelineError } from "@smile/errors/pipeline-error";
+import { onlyCertificates } from "@smile/identity/check-certificate";
 import { activated, type Client, type IssueOptions, issueCredential, moveCredential, settled, takeCertificate } from "./credentials.ts";
 import { gatewayInService, withGateway } from "./gateways.ts";
 import { commit, type OpenPlant, openPlant, type PlantAccess } from "./open-plant.ts";
@@ -24,10 +25,11 @@ export async function acceptCertificate(
   }
   const folder = awaiting.state === "next" ? nextFolder(folderOf(plant, client)) : folderOf(plant, client);
   const known = plant.document.certificateAuthority ?? "";
-  const authorities = authority === undefined || known.includes(authority.trim()) ? known : `${known.trimEnd()}\n${authority.trim()}\n`;
-  const taken = takeCertificate(plant, client, folder, certificate, authorities.trimStart());
+  const named = onlyCertificates(authority ?? "");
+  const authorities = known.includes(named) ? known : known + named;
+  const taken = takeCertificate(plant, client, folder, certificate, authorities);
   const document = withCredentials(
-    { ...plant.document, certificateAuthority: authorities.trimStart() },
+    { ...plant.document, certificateAuthority: authorities },
     client,
     credentials.map((each) => (each === awaiting ? { ...each, ...taken } : each)),
   );

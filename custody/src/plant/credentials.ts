@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { PipelineError } from "@smile/errors/pipeline-error";
-import { certificateHash, checkAuthority, checkCertificate, expiresAtMs } from "@smile/identity/check-certificate";
+import { certificateHash, checkAuthority, checkCertificate, expiresAtMs, onlyCertificates } from "@smile/identity/check-certificate";
 import { createRequest, issueClientCertificate } from "@smile/identity/client-certificate";
 import { readPemFile, writePemFile } from "@smile/identity/pem-file";
 import type { PeerIdentity } from "@smile/schemas/registered-plant";
@@ -74,7 +74,8 @@ export function takeCertificate(plant: OpenPlant, client: Client, folder: string
     key: readPemFile(paths.key, "key"),
     nowMs: plant.access.nowMs,
   });
-  writePemFile(paths.certificate, certificate, 0o644);
+  // With those between it and its authority, where the file has them.
+  writePemFile(paths.certificate, onlyCertificates(certificate), 0o644);
   rmSync(paths.request, { force: true });
   return { certificateHash: certificateHash(certificate), certificateEndsMs: expiresAtMs(certificate) };
 }

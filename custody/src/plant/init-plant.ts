@@ -2,11 +2,11 @@ import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { createAuthority } from "@smile/identity/authority";
-import { checkAuthority } from "@smile/identity/check-certificate";
+import { checkAuthority, onlyCertificates } from "@smile/identity/check-certificate";
 import { readPemFile } from "@smile/identity/pem-file";
 import { readDeployment } from "@smile/runtime/document-file";
 import { writeJsonFile } from "@smile/runtime/json-file";
-import type { Deployment } from "@smile/schemas/documents";
+import { type Deployment, documentId } from "@smile/schemas/documents";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import { identityHash } from "@smile/schemas/plant-register";
 import { newSigningKey } from "@smile/schemas/signing-key";
@@ -54,7 +54,7 @@ export async function initPlant(access: PlantAccess, options: InitOptions) {
   }
   const deployment = readDeployment(options.deployment, env);
   const service = options.service === undefined ? null : readService(options.service, tls);
-  const foreign = options.authority === undefined ? null : readPemFile(options.authority, "authority");
+  const foreign = options.authority === undefined ? null : onlyCertificates(readPemFile(options.authority, "authority"));
   if (foreign !== null) checkAuthority(foreign, options.authority!);
   const paths = plantPaths(folder);
   const own = [paths.plant, paths.secrets, paths.keystore, paths.register, paths.service, paths.deployment, paths.audit];
@@ -102,7 +102,14 @@ export async function initPlant(access: PlantAccess, options: InitOptions) {
       ...issued.notes,
     ];
     const { register } = await commit({ access, paths, document, secrets, keystore, deployment, service }, { document, notes });
-    return { plant, identityHash: pinned, serial: register.serial, keyMode: deployment.keyMode, request, service: service !== null };
+    return {
+      plant,
+      identityHash: pinned,
+      serial: register.serial,
+      keyMode: deployment.keyMode,
+      request,
+      service: service && documentId(service),
+    };
   } catch (error) {
     // Nothing of it was told to anybody.
     for (const path of [...own, `${paths.audit}-wal`, `${paths.audit}-shm`, paths.console, paths.gateways]) {

@@ -4,6 +4,7 @@ import { writePemFile } from "@smile/identity/pem-file";
 import { readDocument } from "@smile/runtime/document-file";
 import { readJsonFile, writeJsonFile } from "@smile/runtime/json-file";
 import { requireTlsUrl } from "@smile/runtime/tls-config";
+import { documentId } from "@smile/schemas/documents";
 import { ServiceDocument } from "@smile/schemas/service-document";
 import { brokerConnection } from "./config-files.ts";
 import { commit, openPlant, type PlantAccess } from "./open-plant.ts";
@@ -36,9 +37,13 @@ export function writeServiceFiles(folder: string, service: ServiceDocument | nul
 /**
  * Takes a service's document, a first one or a newer one, to the console and to every gateway's folder. Of their configurations it
  * changes how the brokers are reached, and nothing else.
+ * @returns `service`: the document's id, to compare with what the operator tells
  * @throws {PipelineError} as `readService`
  */
-export async function useService(access: PlantAccess, file: string): Promise<{ readonly gateways: string[]; readonly serial: number }> {
+export async function useService(
+  access: PlantAccess,
+  file: string,
+): Promise<{ readonly service: string; readonly gateways: string[]; readonly serial: number }> {
   using plant = await openPlant(access);
   const { document, paths } = plant;
   const service = readService(file, document.tls);
@@ -52,9 +57,9 @@ export async function useService(access: PlantAccess, file: string): Promise<{ r
   writeServiceFiles(paths.console, service, false);
   reconnect(`${paths.console}/plant-console.json`, brokerConnection("scoresUrl", with_));
   writeJsonFile(paths.service, service);
-  const notes = [["score-signers-pinned", { service: service.name, signers: service.scoreSigners.length }]] as const;
+  const notes = [["score-signers-pinned", { service: documentId(service), signers: service.scoreSigners.length }]] as const;
   const { register } = await commit(plant, { document, notes });
-  return { gateways, serial: register.serial };
+  return { service: documentId(service), gateways, serial: register.serial };
 }
 
 /** Puts another connection into a configuration that stands there; the rest of it stays. */

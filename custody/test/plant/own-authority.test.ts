@@ -30,7 +30,7 @@ async function sign(request: string, issuer: CertificateAndKey): Promise<string>
 }
 
 it("asks a plant's own authority for every certificate, and takes none that is not what was asked for", async () => {
-  using plant = await newPlant({ authority: corporate.certificate });
+  using plant = await newPlant({ authority: corporate.key + corporate.certificate });
   const text = (...path: string[]) => readFileSync(join(plant.folder, ...path), "utf8");
   expect(plant.registered().register).toMatchObject({ certificateAuthority: corporate.certificate, consoles: [] });
   const { request } = await addGateway(plant.at(1), { gateway: "hall-1", machines: ["a"], days });

@@ -9,7 +9,7 @@ const LAST_LINES_MS = 1000;
 
 /**
  * Prints lines for whoever reads them, and never fails or grows because of them: a reader may stop (`| head`) or stall (`| less`). Lines
- * that it misses are left out, with one warning: what is printed was stored before.
+ * that it misses are left out, with one warning: what is printed was stored before. Where output is a terminal or a file, writing waits.
  */
 export class LinePrinter implements AsyncDisposable {
   readonly #out: Writable;

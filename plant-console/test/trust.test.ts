@@ -5,7 +5,12 @@ import { type Gap, gapCodec, type Score, scoreCodec } from "@smile/schemas/envel
 import type { PlantRegister } from "@smile/schemas/plant-register";
 import { RegisteredPlant } from "@smile/schemas/registered-plant";
 import { signFrame, signGap, signScore } from "@smile/schemas/signing";
+import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { openDecryptionKeys } from "../src/decryption-keys.ts";
+import { DeliveryReader } from "../src/delivery-reader.ts";
+import { LaneMap } from "../src/lane-map.ts";
+import { ScoreReader } from "../src/score-reader.ts";
 import { leases, openConsole } from "./fixture-console.ts";
 import { type FixtureFrame, type FixturePlant, features, type Lies, openFixturePlant, PLANT } from "./fixture-plant.ts";
 
@@ -186,6 +191,28 @@ it("looks again whom to believe before it refuses for good, and keeps the order 
   await opened.deliver(honest(5));
   expect(opened.risks.map(({ sequence }) => sequence)).toEqual([1, 2, 3, 4, 5]);
   expect(opened.service.counters().refused).toEqual({});
+});
+
+it("refuses a signed score or gap in which any bits were changed, and never fails at it", async () => {
+  using keys = await openDecryptionKeys(plant.deployment, plant.secretKeys);
+  const scores = new ScoreReader({ deployment: plant.deployment, keys, laneMap: new LaneMap(leases, plant.deployment.lanes) });
+  const reader = new DeliveryReader({ scores, keys, trust: () => plant.trust });
+  const range = { fromSequence: 2, toSequence: 4, frames: 3, windows: 6, fromTimeMs: 2000, toTimeMs: 4000 };
+  const payloads = [honest(1), plant.gap({ gateway: "g1", epoch: 1, ...range, reason: "age" })];
+  for (const payload of payloads) expect(reader.read(payload, 0).kind).toBe("read");
+  const changes = fc.array(fc.record({ at: fc.nat(), bits: fc.integer({ min: 1, max: 255 }) }), { minLength: 1, maxLength: 4 });
+  const end = fc.option(fc.nat(), { freq: 10 });
+  fc.assert(
+    fc.property(fc.constantFrom(...payloads), changes, end, (payload, list, cut) => {
+      const changed = Buffer.from(payload);
+      // Half of them in the first 200 bytes: that is where the fields are.
+      for (const { at, bits } of list) changed[at % (at % 2 ? 200 : changed.length)]! ^= bits;
+      const bytes = cut === null ? changed : changed.subarray(0, cut % changed.length);
+      fc.pre(!payload.equals(bytes));
+      expect(reader.read(bytes, 0).kind).toBe("refused");
+    }),
+    { seed: 37, numRuns: 3000 },
+  );
 });
 
 it("asks to look again once for each delivery that it cannot believe, and then refuses it", async () => {

@@ -5,6 +5,7 @@ import { HttpError, InfluxDB, Point as LinePoint, type WriteApi } from "@influxd
 import { LineSpool } from "./line-spool.ts";
 import type { Logger } from "./logging.ts";
 import type { Point, TimeSeries } from "./time-series.ts";
+import { requireTlsUrl } from "./tls-config.ts";
 
 export type InfluxSinkOptions = {
   /** `http://host:port` or `https://host:port`, with a path before `/api/v2` where a proxy asks for one. */
@@ -12,6 +13,8 @@ export type InfluxSinkOptions = {
   readonly org: string;
   readonly bucket: string;
   readonly token?: string | undefined;
+  /** `WITHOUT_TLS`, to send the token beyond this machine by `http:` all the same. */
+  readonly withoutTls?: string | undefined;
   readonly logger: Logger;
   /** A point waits this long at most until it is sent; default 1,000 ms. */
   readonly flushMs?: number;
@@ -52,8 +55,10 @@ const refusals = new Set([400, 413, 422]);
  * Writes points to InfluxDB 2, or to whatever takes its line protocol at `/api/v2/write` (VictoriaMetrics, InfluxDB 3). Points are kept
  * in memory within bounds and sent in the background, one request at a time, again and again while the database is away; the oldest
  * are dropped and counted. What waits when the process dies is lost.
+ * @throws {PipelineError} TLS_REQUIRED for a token that would go beyond this machine by `http:`
  */
 export function openInfluxSink(options: InfluxSinkOptions): InfluxSink {
+  if (options.token !== undefined) requireTlsUrl(options.url, options.withoutTls, "timeSeries.url");
   return new Sink(options);
 }
 

@@ -7,7 +7,6 @@ import { type DurationHistogram, type MetricDefinition, Metrics } from "./metric
 import { type MonitoringSettings, readToken } from "./monitoring-config.ts";
 import { processMetrics } from "./process-metrics.ts";
 import type { TimeSeries } from "./time-series.ts";
-import { requireTlsUrl } from "./tls-config.ts";
 import { watchTlsFiles } from "./tls-files.ts";
 
 /** What a running service shows of itself. */
@@ -75,10 +74,8 @@ export async function openMonitoring(options: {
   }
   let timeSeries: InfluxSink | undefined;
   if (settings.timeSeries) {
-    const { instance = hostname(), figuresMs, withoutTls, ...database } = settings.timeSeries;
-    const token = readToken(settings.timeSeries, folder);
-    if (token !== undefined) requireTlsUrl(database.url, withoutTls, "timeSeries.url");
-    timeSeries = opened.use(openInfluxSink({ ...database, token, logger }));
+    const { instance = hostname(), figuresMs, ...database } = settings.timeSeries;
+    timeSeries = opened.use(openInfluxSink({ ...database, token: readToken(settings.timeSeries, folder), logger }));
     metrics.add(timeSeriesMetrics(timeSeries));
     const tags = { ...options.tags, service, instance };
     opened.use(writeFigures({ metrics, timeSeries, prefix: `smile_${service.replaceAll("-", "_")}`, tags, everyMs: figuresMs, logger }));

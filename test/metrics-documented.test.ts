@@ -1,11 +1,12 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { zeroCounters } from "@smile/edge-agent/counters";
-import { agentMetrics } from "@smile/edge-agent/metrics";
+import { agentMetrics, keyMetrics } from "@smile/edge-agent/metrics";
 import { modelServiceMetrics, scoringHistogram } from "@smile/model-service/metrics";
 import { consoleMetrics, windowToRiskHistogram } from "@smile/plant-console/metrics";
 import { type DurationHistogram, type MetricDefinition, Metrics } from "@smile/runtime/metrics";
 import { timeSeriesMetrics } from "@smile/runtime/monitoring";
+import { plantRegistryMetrics } from "@smile/runtime/plant-registry-metrics";
 import { processMetrics } from "@smile/runtime/process-metrics";
 import { processorMetrics } from "@smile/stream-processor/metrics";
 import { expect, it } from "vitest";
@@ -13,15 +14,16 @@ import { ROOT } from "./support/smile-process.ts";
 
 const none = {} as never;
 const services: Record<string, readonly (MetricDefinition | DurationHistogram)[]> = {
-  smile_edge_agent_: agentMetrics({ counters: zeroCounters(), spool: { frames: 0, bytes: 0 } }),
+  smile_edge_agent_: [...agentMetrics({ counters: zeroCounters(), spool: { frames: 0, bytes: 0 } }), ...keyMetrics({}, undefined)],
   smile_stream_processor_: processorMetrics({
     counters: { ingress: none, merging: none, egress: none },
     endpoints: none,
     lag: none,
     plantLags: none,
   }),
-  smile_model_service_: [...modelServiceMetrics({ counters: none, lag: none }), scoringHistogram()],
+  smile_model_service_: [...modelServiceMetrics({ counters: none, lag: none, deadLettersSuppressed: none }), scoringHistogram()],
   smile_plant_console_: [...consoleMetrics({ console: none, store: none, lastStoredMs: none }), windowToRiskHistogram()],
+  smile_plant_: plantRegistryMetrics(none),
   "": [...processMetrics(), ...timeSeriesMetrics({ counters: none, spool: none })],
 };
 const all = Object.values(services).flat();

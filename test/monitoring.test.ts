@@ -1,11 +1,14 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Writable } from "node:stream";
-import { createKeystore, publicKeys, writeKeystore } from "@smile/custody/keystore";
+import { initService } from "@smile/cli/operator/service-folder";
+import { addGateway } from "@smile/custody/plant/gateways";
+import { initPlant } from "@smile/custody/plant/init-plant";
 import { edgeAgentCommand } from "@smile/edge-agent/command";
 import { modelServiceCommand } from "@smile/model-service/command";
 import { plantConsoleCommand } from "@smile/plant-console/command";
 import { RiskStore } from "@smile/plant-console/store";
+import { readJsonFile } from "@smile/runtime/json-file";
 import type { Service } from "@smile/runtime/lifecycle";
 import { createLogger } from "@smile/runtime/logging";
 import type { ServiceCommand } from "@smile/runtime/service-command";
@@ -74,33 +77,33 @@ if (!hasVictoriaMetrics && !mustHaveBrokers) {
     using small = await smallDeployment({ scheme: "bgv" });
     using temporary = temporaryFolder();
     const folder = temporary.path;
-    const keystore = await createKeystore(PLANT, small.params, "public", []);
-    const files = {
-      deployment: small.deployed.deployment,
-      head: small.deployed.heads[0]!,
-      key: publicKeys(keystore)[0]!,
-      leases: [{ gateway: "hall-1", firstLane: 0, machines }],
-    };
-    for (const [name, document] of Object.entries(files)) writeFileSync(join(folder, `${name}.json`), JSON.stringify(document));
-    writeKeystore(join(folder, "keystore.json"), keystore);
+    const at = (path: string) => join(folder, path);
+    writeFileSync(at("deployment.json"), JSON.stringify(small.deployed.deployment));
+    writeFileSync(at("head.json"), JSON.stringify(small.deployed.heads[0]!));
+    const made = { tls: false, days: 1, nowMs: Date.now() };
+    const { paths } = await initService({ folder: at("operator"), name: "here", hosts: ["127.0.0.1"], ...made });
+    const passphrase = "nine winter geese";
+    writeFileSync(at("passphrase"), passphrase, { mode: 0o600 });
+    const access = { folder: at("plant"), passphrase, env: {}, nowMs: made.nowMs, cost: 2 ** 10 };
+    const asked = { plant: PLANT, deployment: at("deployment.json"), service: paths.service, passphraseFile: at("passphrase"), ...made };
+    const { identityHash: identity } = await initPlant(access, asked);
+    await addGateway(access, { gateway: "hall-1", machines, days: 1 });
+    const plantsOf = (service: string) => [{ register: "plant/register.json", identity, taken: `${service}-register.json` }];
+    const configuration = (path: string) => readJsonFile(at(path), "configuration") as object;
     const rows = Array.from({ length: seconds * 10 }, (_, i) =>
       machines.map((machine, m) =>
         JSON.stringify({ machine, timeMs: 1_767_225_600_000 + i * 100, values: { a: Math.sin(i + m), b: i % 7, c: m, d: Math.cos(i) } }),
       ),
     );
-    writeFileSync(join(folder, "rows.ndjson"), `${rows.flat().join("\n")}\n`);
+    writeFileSync(at("rows.ndjson"), `${rows.flat().join("\n")}\n`);
     const [frames, scores] = [{ port: await freePort() }, { port: await freePort() }];
 
     // The agent alone: it lifts and encrypts, and all of it waits.
-    await using agent = await Running.start(edgeAgentCommand, folder, {
-      plant: PLANT,
-      gateway: "hall-1",
-      deployment: "deployment.json",
-      lease: files.leases[0]!,
-      key: "key.json",
-      store: "edge.db",
+    const gateway = "plant/gateways/hall-1";
+    await using agent = await Running.start(edgeAgentCommand, at(gateway), {
+      ...configuration(`${gateway}/edge-agent.json`),
       mqtt: { url: `mqtt://127.0.0.1:${frames.port}` },
-      source: { kind: "file", path: "rows.ndjson", atEnd: "flush" },
+      source: { kind: "file", path: at("rows.ndjson"), atEnd: "flush" },
       lingerMs: 20,
     });
     const rowCount = machines.length * seconds * 10;
@@ -114,7 +117,13 @@ if (!hasVictoriaMetrics && !mustHaveBrokers) {
 
     // The processor alone: it takes everything over, and nobody scores.
     const log = { path: "log.db", partitions: 1 };
-    await using processor = await Running.start(streamProcessorCommand, folder, { log, deployments: ["deployment.json"], frames, scores });
+    await using processor = await Running.start(streamProcessorCommand, folder, {
+      log,
+      deployments: ["deployment.json"],
+      plants: plantsOf("processor"),
+      frames,
+      scores,
+    });
     await processor.ready();
     await agent.service.done;
     expect(await agent.metric("smile_edge_agent_spool_frames")).toBe(0);
@@ -125,7 +134,8 @@ if (!hasVictoriaMetrics && !mustHaveBrokers) {
     await using models = await Running.start(modelServiceCommand, folder, {
       log,
       deployments: [{ deployment: "deployment.json", heads: ["head.json"] }],
-      keys: ["key.json"],
+      plants: plantsOf("models"),
+      signingKey: paths.signingKey,
       threads: 1,
     });
     await models.ready();
@@ -136,13 +146,9 @@ if (!hasVictoriaMetrics && !mustHaveBrokers) {
     // The console, whose database is not there yet: no risk waits for it.
     await using database = await VictoriaMetrics.open(false);
     {
-      await using console = await Running.start(plantConsoleCommand, folder, {
-        plant: PLANT,
+      await using console = await Running.start(plantConsoleCommand, at("plant/console"), {
+        ...configuration("plant/console/plant-console.json"),
         mqtt: { url: `mqtt://127.0.0.1:${scores.port}` },
-        deployment: "deployment.json",
-        keystore: "keystore.json",
-        leases: "leases.json",
-        store: "console.db",
         timeSeries: { url: database.url, org: "plant", bucket: "smile", flushMs: 10, figuresMs: 100, instance: "console-1" },
       });
       await vi.waitUntil(async () => (await console.metric("smile_plant_console_risks_total")) === windows, { timeout: 10_000 });
@@ -164,7 +170,7 @@ if (!hasVictoriaMetrics && !mustHaveBrokers) {
     const read = stored
       .filter(({ metric }) => metric.__name__ === "smile_machine_score")
       .flatMap(({ metric, values, timestamps }) => values.map((score, i) => `${metric.machine} ${timestamps[i]} ${score}`));
-    using store = new RiskStore({ path: join(folder, "console.db"), plant: PLANT });
+    using store = new RiskStore({ path: at("plant/console/plant-console.db"), plant: PLANT });
     const { headId } = small.deployed.deployment.cards[0]!;
     const kept = machines.flatMap((machine) => store.risksOf(machine, { headId, limit: 1000 }));
     expect(read.toSorted()).toEqual(kept.map(({ machine, frameTimeMs, score }) => `${machine} ${frameTimeMs} ${score}`).toSorted());

@@ -9,6 +9,7 @@ import type { Log } from "@smile/runtime/log";
 import { silentLogger } from "@smile/runtime/logging";
 import { openMqtt } from "@smile/runtime/mqtt-client";
 import { deliveryCodec, frameCodec, scoreCodec } from "@smile/schemas/envelopes";
+import { identityHash } from "@smile/schemas/plant-register";
 import { cursorTopic, framesTopic, LOG_TOPICS, scoresTopic } from "@smile/schemas/topics";
 import { startStreamProcessor } from "@smile/stream-processor/service";
 import { expect, it } from "vitest";
@@ -26,6 +27,7 @@ const startProcessor = (log: Log, small: SmallDeployment, url: string) =>
     log,
     logger,
     deployments: [small.deployed.deployment],
+    plants: small.registry,
     frames: { broker: url, clientId: "ingress" },
     scores: { broker: url, clientId: "egress" },
     limits: { lingerMs: 20, openPerKind: 4 },
@@ -60,7 +62,8 @@ describeWithMosquitto("with Mosquitto as the broker", () => {
       logger,
       partitions: 1,
       deployments: [small.served],
-      keys: [small.publicKey],
+      plants: small.registry,
+      signingKey: small.scoreSigner,
       pool: { threads: 1 },
     });
     const scores = new Map<number, number>();
@@ -112,8 +115,11 @@ describeWithMosquitto("with Mosquitto as the broker", () => {
     using folder = temporaryFolder();
     const path = (name: string) => join(folder.path, name);
     writeFileSync(path("deployment.json"), JSON.stringify(small.deployed.deployment));
+    const { register } = small.plant;
+    writeFileSync(path("register.json"), JSON.stringify(register));
+    const plants = [{ register: "register.json", identity: identityHash(register.identity) }];
     const endpoints = { frames: { broker: mosquitto.url }, scores: { broker: mosquitto.url } };
-    const settings = { log: { path: "log.db", partitions: 1 }, deployments: ["deployment.json"], ...endpoints };
+    const settings = { log: { path: "log.db", partitions: 1 }, deployments: ["deployment.json"], plants, ...endpoints };
     writeFileSync(path("stream-processor.json"), JSON.stringify(settings));
     const startIngress = async () => {
       const ingress = startSmile(["stream-processor", "--config", path("stream-processor.json")]);

@@ -1,3 +1,4 @@
+import { createPublicKey } from "node:crypto";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { openMqttFrameSender } from "@smile/edge-agent/mqtt-frame-sender";
@@ -39,7 +40,7 @@ async function until(holds: () => boolean): Promise<void> {
 }
 
 it("after an outage longer than the spool the plant has every window that was kept, and knows of the others", async () => {
-  using small = await smallDeployment();
+  using small = await smallDeployment({ gateways: [gateway] });
   using folder = temporaryFolder();
   const { deployment } = small.deployed;
   const port = await freePort();
@@ -47,6 +48,7 @@ it("after an outage longer than the spool the plant has every window that was ke
   const config: EdgeAgentConfig = {
     ...{ plant: PLANT, gateway, deployment, lease, storePath: join(folder.path, "edge.db") },
     key: { keyId: small.keys.keyId, bytes: small.keys.publicKey },
+    signingKey: small.plant.signingKeys.get(gateway)!,
     ...{ lingerMs: 60_000, commitMs: 10, retryMs: 5, window: 2, backlogFramesPerSecond: 25, atEnd: "keep" },
     spoolBounds: { maxBytes },
   };
@@ -73,23 +75,26 @@ it("after an outage longer than the spool the plant has every window that was ke
   const boundary = before.frames + agent.counters.frames;
 
   await using log = await openTemporaryLog({ logger });
-  const services = { log, logger, partitions: 1 };
+  const services = { log, logger, partitions: 1, plants: small.registry };
   const limits = { lingerMs: 5, openPerKind: 4 };
   const frames = { host: "127.0.0.1", port };
   await using processor = await startStreamProcessor({ ...services, deployments: [deployment], frames, scores: loopback, limits });
   await using _models = await startModelService({
     ...services,
     deployments: [small.served],
-    keys: [small.publicKey],
+    signingKey: small.scoreSigner,
     pool: { threads: 1 },
   });
-  const secretKey = { gateway: null, paramsId: small.publicKey.paramsId, keyId: small.keys.keyId, secretKey: small.keys.secretKey };
-  using opened = await openDecryptionKeys(deployment, [secretKey]);
+  const { keyId, secretKey } = small.keys;
+  const { paramsId } = small.publicKey;
+  using keys = await openDecryptionKeys(deployment, [{ gateway: null, paramsId, keyId, keyEpoch: 1, secretKey }]);
   using store = new RiskStore({ path: ":memory:", plant: PLANT });
+  const trust = { plant: small.registry.find(PLANT)!, scoreSigners: [createPublicKey(small.scoreSigner)] };
   const risks: StoredRisk[] = [];
   const gaps: StoredGap[] = [];
   await using _console = await startPlantConsole({
-    ...{ plant: PLANT, deployment, keys: opened.keys, leases: [lease], store, logger },
+    ...{ plant: PLANT, deployment, keys, leases: [lease], store, logger },
+    trust: () => trust,
     openLink: mqttScoreLink({ url: processor.scoresUrl, plant: PLANT, logger }),
     onRisk: (risk) => risks.push(risk),
     onGap: (gap) => gaps.push(gap),

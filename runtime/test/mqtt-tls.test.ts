@@ -332,6 +332,21 @@ describe("who is refused by a broker with TLS", () => {
     expect(running.cutOff).toEqual({ "late-connect": 1, "not-connect": 1 });
   });
 
+  it("is who vanishes without a word after CONNECT, or dribbles a record of TLS from there on", async () => {
+    const running = await broker({ limits: { maxKeepaliveSeconds: 0.1 } });
+    const gone = raw(running, gateway(north));
+    gone.socket.write(connectPacket);
+    const below = openSocket(running.port, "127.0.0.1");
+    const slow = raw(running, gateway(south), { socket: below });
+    slow.socket.write(connectPacket);
+    await once(slow.socket, "data");
+    below.write(Uint8Array.of(0x17, 3, 3, 0x40, 0)); // application data of 16 KiB
+    const drip = setInterval(() => below.write(Uint8Array.of(0)), 10);
+    await Promise.all([gone.closed, slow.closed]);
+    clearInterval(drip);
+    expect([running.cutOff, running.connectedClients]).toEqual([{ silent: 2 }, 0]);
+  });
+
   it("is who speaks TLS to a port without it", async () => {
     const running = await broker({ tls: undefined });
     await raw(running, gateway(north)).closed;

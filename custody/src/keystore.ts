@@ -5,7 +5,7 @@ import { type GatewayKey, type PublicKey, parseDocument } from "@smile/schemas/d
 import { NAME } from "@smile/schemas/topics";
 import { z } from "zod";
 import { generateKeyPair } from "./keys.ts";
-import { readSealed, type SealOptions, writeSealed } from "./sealed-file.ts";
+import { fingerprint, readSealed, type SealOptions, writeSealed } from "./sealed-file.ts";
 
 const hash = z.string().regex(/^[0-9a-f]{64}$/, "must be 64 hexadecimal digits");
 const timeMs = z.number().int().min(0);
@@ -162,12 +162,16 @@ export function readKeystore(path: string, passphrase: string): Promise<Keystore
 /**
  * Seals the keystore into a file of mode 0600. With `replace` it takes the place of one that it was made from: every key of that one
  * must be kept or be destroyed here, since a lost key may be the only one that opens scores in flight.
- * @throws {PipelineError} as `writeSealed`; with `replace` also as `readSealed`, and CONFIG_INVALID when a key would be lost
+ * @throws {PipelineError} as `writeSealed`; with `replace` also as `readSealed`, CONFIG_INVALID when a key would be lost, and
+ *   STORE_UNAVAILABLE when somebody else wrote the file meanwhile
  */
 export async function writeKeystore(path: string, keystore: Keystore, passphrase: string, options: SealOptions = {}): Promise<void> {
   parseDocument(KeystoreDocument, keystore, path);
-  if (options.replace && existsSync(path)) checkSuccession(path, await readKeystore(path, passphrase), keystore);
-  await writeSealed(path, "keystore", keystore, passphrase, options);
+  if (!options.replace || !existsSync(path)) return writeSealed(path, "keystore", keystore, passphrase, options);
+  // Deriving keys takes its time: a keystore that is written meanwhile must not be lost.
+  const follows = fingerprint(path);
+  checkSuccession(path, await readKeystore(path, passphrase), keystore);
+  await writeSealed(path, "keystore", keystore, passphrase, { ...options, follows });
 }
 
 /** What is handed to gateways in public mode: of the active keys, or of the epochs named. */

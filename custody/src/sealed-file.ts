@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, hash, randomBytes, scrypt } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { promisify } from "node:util";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { readJsonFile, writeJsonFile } from "@smile/runtime/json-file";
@@ -63,7 +63,14 @@ export type SealOptions = {
   readonly replace?: boolean;
   /** scrypt's N, a power of two from 2^10 to 2^18. Only tests have a reason to name one. */
   readonly cost?: number;
+  /** With `replace`: `fingerprint` of the file that the new one follows. Another one was written meanwhile: STORE_UNAVAILABLE. */
+  readonly follows?: string;
 };
+
+/** What tells one content of a file from any other; "" where there is none. */
+export function fingerprint(path: string): string {
+  return existsSync(path) ? hash("sha256", readFileSync(path)) : "";
+}
 
 /**
  * @param holds the kind of document that is wanted
@@ -120,6 +127,8 @@ export async function writeSealed(
   plaintext.fill(0);
   // Looked at last, so that nothing is awaited between this and the writing.
   if (!options.replace && existsSync(path)) throw new PipelineError("CONFIG_INVALID", `${path} exists; it is not replaced`, { path });
+  if (options.follows !== undefined && fingerprint(path) !== options.follows)
+    throw new PipelineError("STORE_UNAVAILABLE", `${path} was written by somebody else meanwhile; try again`, { path });
   writeJsonFile(path, { ...header, ciphertext, digest: digestOf(header, ciphertext) }, 0o600);
 }
 

@@ -113,6 +113,18 @@ describe("keystore file", () => {
     expect(readFileSync(path, "utf8")).toBe(before);
   });
 
+  it("written by two at the same time keeps what one of them wrote, and the other is told to try again", async () => {
+    const path = join(folder, "raced.json");
+    const first = await publicStore();
+    await writeKeystore(path, first, passphrase, { cost });
+    const rotated = await addEpoch(first, params, "public", [], 2000);
+    const results = await Promise.allSettled([rotated, first].map((one) => writeKeystore(path, one, passphrase, { cost, replace: true })));
+    const lost = results.filter(({ status }) => status === "rejected");
+    expect(lost.map((result) => (result as PromiseRejectedResult).reason.code)).toEqual(["STORE_UNAVAILABLE"]);
+    const kept = await readKeystore(path, passphrase);
+    expect(kept).toEqual(results[0]!.status === "fulfilled" ? rotated : first);
+  });
+
   it("is replaced by no keystore that lost a key, revived one or is another plant's, nor under another passphrase", async () => {
     const path = join(folder, "succession.json");
     const first = await publicStore();

@@ -4,10 +4,15 @@ import { writeJsonFile } from "@smile/runtime/json-file";
 import { openKafkaLog } from "@smile/runtime/kafka-log";
 import { silentLogger } from "@smile/runtime/logging";
 import { openMqtt } from "@smile/runtime/mqtt-client";
+import { FixedRegistry } from "@smile/runtime/plant-registry";
 import { scoreCodec } from "@smile/schemas/envelopes";
+import { identityHash } from "@smile/schemas/plant-register";
+import { signFrame } from "@smile/schemas/signing";
+import { newSigningKey } from "@smile/schemas/signing-key";
 import { framesTopic, LOG_TOPICS } from "@smile/schemas/topics";
 import { startStreamProcessor } from "@smile/stream-processor/service";
 import { expect, it } from "vitest";
+import { fixturePlant } from "../schemas/test/fixture-register.ts";
 import { freePort } from "./support/free-port.ts";
 import { describeWithKafka } from "./support/kafka.ts";
 import { smallDeployment, temporaryFolder } from "./support/small-deployment.ts";
@@ -29,17 +34,25 @@ await describeWithKafka("model services share a real Kafka", (kafka) => {
     const { deployment, heads } = small.deployed;
     writeJsonFile(join(folder.path, "deployment.json"), deployment);
     writeJsonFile(join(folder.path, "head.json"), heads[0]);
-    const keys = PLANTS.map((plant) => {
-      writeJsonFile(join(folder.path, `${plant}.json`), { ...small.publicKey, plant });
-      return `${plant}.json`;
+    // The same gateway and key in every plant: what is shared out is their partitions.
+    const lanes = { first: 0, count: deployment.lanes };
+    const key = { paramsId: small.publicKey.paramsId, keyId: small.keys.keyId, publicKey: small.keys.publicKey };
+    const plants = new Map(PLANTS.map((plant) => [plant, fixturePlant({ plant, gateways: [{ gateway: "g", lanes }], keys: [key] })]));
+    const registers = [...plants.values()].map(({ register }) => register);
+    const settings = registers.map((register) => {
+      writeJsonFile(join(folder.path, `${register.plant}.json`), register);
+      return { register: `${register.plant}.json`, identity: identityHash(register.identity) };
     });
+    writeJsonFile(join(folder.path, "signing-key.json"), newSigningKey("model service"), 0o600);
     const startModelService = async (name: string) => {
       const port = await freePort();
       const config = join(folder.path, `${name}.json`);
       writeJsonFile(config, {
         log: { kafka: { brokers, sessionTimeoutMs: SESSION_TIMEOUT_MS }, partitions: PARTITIONS },
         deployments: [{ deployment: "deployment.json", heads: ["head.json"] }],
-        keys,
+        // Two services must not share one file of registers taken.
+        plants: settings.map((each) => ({ ...each, taken: `${each.register}.${name}` })),
+        signingKey: "signing-key.json",
         threads: 1,
         health: { port },
       });
@@ -54,6 +67,7 @@ await describeWithKafka("model services share a real Kafka", (kafka) => {
       logger,
       partitions: PARTITIONS,
       deployments: [deployment],
+      plants: new FixedRegistry(registers),
       frames: { host: "127.0.0.1", port: 0 },
       scores: { host: "127.0.0.1", port: 0 },
       limits: { lingerMs: 5, openPerKind: 4 },
@@ -67,8 +81,9 @@ await describeWithKafka("model services share a real Kafka", (kafka) => {
       for (let sequence = 0; !feeding.signal.aborted; sequence++) {
         await Promise.all(
           PLANTS.map(async (plant) => {
-            const frame = { ...small.frame("g", sequence, [{ lane: sequence % 100, features: small.window(sequence) }]), plant };
-            await gateway.publish(framesTopic(plant, "g"), small.encode(frame));
+            const frame = small.frame("g", sequence, [{ lane: sequence % 100, features: small.window(sequence) }]);
+            const signed = signFrame({ ...frame, plant }, plants.get(plant)!.signingKeys.get("g")!);
+            await gateway.publish(framesTopic(plant, "g"), small.encode(signed));
             acknowledged.push(`${plant} ${sequence}`);
           }),
         );

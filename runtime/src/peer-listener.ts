@@ -23,6 +23,8 @@ type Admitted = { readonly peer: PeerIdentity; readonly certificate: X509Certifi
 
 /** Standings end and certificates expire by the clock alone, without a new register. */
 const recheckEveryMs = 60_000;
+/** A stranger's subject may be as long as its whole certificate. */
+const mostLogged = 200;
 
 /**
  * A TLS server, not yet listening, that hands on only those connections whose client certificate is a plant's, and ends them when the
@@ -67,7 +69,7 @@ export function createPeerListener(options: PeerListenerOptions): { readonly ser
     const certificate = socket.getPeerX509Certificate();
     if (certificate === undefined) return cutOff(socket, "no-certificate");
     const peer = identifyPeer(certificate, registry, Date.now());
-    if (typeof peer === "string") return cutOff(socket, peer, { subject: certificate.subject.replaceAll("\n", ", ") });
+    if (typeof peer === "string") return cutOff(socket, peer, { subject: certificate.subject.slice(0, mostLogged).replaceAll("\n", ", ") });
     if (!hasPlaceFor(peer)) return cutOff(socket, "too-many-of-plant", { ...peer });
     admitted.set(socket, { peer, certificate, register: registry.find(peer.plant)?.register });
     socket.on("close", () => admitted.delete(socket));

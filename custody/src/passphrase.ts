@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { Environment } from "@smile/runtime/config";
-import { checkPrivate } from "./private-file.ts";
+import { checkPrivate } from "@smile/runtime/private-file";
 
 export type PassphraseSources = {
   readonly env: Environment;

@@ -3,9 +3,9 @@ import { existsSync, readFileSync } from "node:fs";
 import { promisify } from "node:util";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { readJsonFile, writeJsonFile } from "@smile/runtime/json-file";
+import { checkPrivate } from "@smile/runtime/private-file";
 import { parseDocument } from "@smile/schemas/documents";
 import { z } from "zod";
-import { checkPrivate } from "./private-file.ts";
 
 /**
  * Secrets at rest: a JSON document under AES-256-GCM, its key out of a passphrase by scrypt. The key and the plaintext's bytes are

@@ -1,8 +1,8 @@
 import { hash } from "node:crypto";
-import { statSync } from "node:fs";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { KeyMode } from "@smile/he/params";
 import { readDocument } from "@smile/runtime/document-file";
+import { checkPrivate } from "@smile/runtime/private-file";
 import { GatewayKeyDocument, PublicKeyDocument } from "@smile/schemas/documents";
 import type { RegisteredPlant } from "@smile/schemas/registered-plant";
 import type { WindowKey } from "./envelope-sealer.ts";
@@ -34,9 +34,7 @@ export function readEncryptionKey(path: string, use: KeyUse): WindowKey {
     checkUse(path, document, use);
     return { keyId: document.keyId, bytes };
   }
-  if (process.platform !== "win32" && (statSync(path).mode & 0o077) !== 0) {
-    throw new PipelineError("CONFIG_INVALID", `${path}: a secret key must have mode 0600`, { path });
-  }
+  checkPrivate(path, "secret key");
   const document = readDocument(GatewayKeyDocument, path, "key");
   checkUse(path, document, use);
   return { keyId: document.keyId, bytes: Uint8Array.from(Buffer.from(document.secretKey, "base64")) };

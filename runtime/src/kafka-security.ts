@@ -1,9 +1,9 @@
-import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { z } from "zod";
 import type { Environment } from "./config.ts";
 import type { KafkaLogOptions } from "./kafka-log.ts";
+import { readTextFile } from "./private-file.ts";
 import { certificatesOf } from "./tls-certificates.ts";
 import { requireTlsBeyondLoopback, WITHOUT_TLS } from "./tls-config.ts";
 import { readTls } from "./tls-files.ts";
@@ -72,7 +72,7 @@ function readSsl({ authority, certificate, key }: NonNullable<KafkaSecurity["tls
   }
   if (authority === undefined) return true;
   const file = resolve(folder, authority);
-  const ca = readText(file, `${what}.authority`, false);
+  const ca = readTextFile(file, `${what}.authority`, null);
   if (certificatesOf(ca).length === 0) {
     throw new PipelineError("FILE_DAMAGED", `${what}.authority: ${file} holds no certificate in PEM form`, { path: file });
   }
@@ -88,24 +88,7 @@ function readPassword({ passwordFile }: NonNullable<KafkaSecurity["sasl"]>, fold
   }
   const file = resolve(folder, passwordFile);
   // An editor's line end is no part of it.
-  const password = readText(file, what, true).replace(/\r?\n$/, "");
+  const password = readTextFile(file, what, "password").replace(/\r?\n$/, "");
   if (password === "") throw new PipelineError("FILE_DAMAGED", `${what}: ${file} is empty`, { path: file });
   return password;
-}
-
-function readText(file: string, what: string, isSecret: boolean): string {
-  let opened: number | undefined;
-  try {
-    opened = openSync(file, "r");
-    // Windows has no such mode; its access lists are the administrator's.
-    if (isSecret && process.platform !== "win32" && (fstatSync(opened).mode & 0o077) !== 0) {
-      throw new PipelineError("CONFIG_INVALID", `${what}: ${file} must have mode 0600: it holds a password`, { path: file });
-    }
-    return readFileSync(opened, "utf8");
-  } catch (error) {
-    if (error instanceof PipelineError) throw error;
-    throw new PipelineError("FILE_MISSING", `${what}: ${file} cannot be read`, { path: file }, error);
-  } finally {
-    if (opened !== undefined) closeSync(opened);
-  }
 }

@@ -1,9 +1,9 @@
 import type { KeyObject } from "node:crypto";
-import { statSync } from "node:fs";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { publicHalf, signingKey } from "@smile/schemas/ed25519";
 import { SigningKeyDocument } from "@smile/schemas/signing-key";
 import { readDocument } from "./document-file.ts";
+import { checkPrivate } from "./private-file.ts";
 
 /** What a gateway or a model service signs with; `publicKey` is the base64 of its public half. */
 export type SigningKeyFile = { readonly owner: string; readonly publicKey: string; readonly key: KeyObject };
@@ -13,10 +13,8 @@ export type SigningKeyFile = { readonly owner: string; readonly publicKey: strin
  * @throws {PipelineError} FILE_MISSING, FILE_DAMAGED, DOCUMENT_INVALID, none of which quotes it; CONFIG_INVALID when others may read it
  */
 export function readSigningKey(path: string): SigningKeyFile {
+  checkPrivate(path, "signing key");
   const { owner, publicKey, secretKey } = readDocument(SigningKeyDocument, path, "signing key");
-  if (process.platform !== "win32" && (statSync(path).mode & 0o077) !== 0) {
-    throw new PipelineError("CONFIG_INVALID", `${path}: a signing key must have mode 0600`, { path });
-  }
   const key = signingKey(secretKey);
   if (publicHalf(key) !== publicKey) {
     throw new PipelineError("DOCUMENT_INVALID", `${path}: publicKey is not the public half of secretKey`, { path });

@@ -1,8 +1,8 @@
 import { createPrivateKey, type KeyObject, type X509Certificate } from "node:crypto";
-import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { Logger } from "./logging.ts";
+import { readTextFile } from "./private-file.ts";
 import { certificatesOf, isInForce } from "./tls-certificates.ts";
 import type { TlsSettings } from "./tls-config.ts";
 
@@ -44,9 +44,9 @@ const soonMs = 14 * dayMs;
  */
 export function readTls(settings: TlsSettings, folder: string, what = "tls", nowMs = Date.now()): TlsMaterial {
   const certificatePath = resolve(folder, settings.certificate);
-  const certificate = readText(certificatePath, `${what}.certificate`);
+  const certificate = readTextFile(certificatePath, `${what}.certificate`, null);
   const keyPath = resolve(folder, settings.key);
-  const key = readText(keyPath, `${what}.key`, true);
+  const key = readTextFile(keyPath, `${what}.key`, "secret key");
   const [own] = parseCertificates(certificate, certificatePath, `${what}.certificate`);
   requireInForce(own!, certificatePath, `${what}.certificate`, nowMs);
   if (!own!.checkPrivateKey(parseKey(key, keyPath, `${what}.key`))) {
@@ -55,7 +55,7 @@ export function readTls(settings: TlsSettings, folder: string, what = "tls", now
   }
   if (settings.authority === undefined) return { certificate, key };
   const authorityPath = resolve(folder, settings.authority);
-  const authority = readText(authorityPath, `${what}.authority`);
+  const authority = readTextFile(authorityPath, `${what}.authority`, null);
   const authorities = parseCertificates(authority, authorityPath, `${what}.authority`);
   if (authorities.some(({ ca }) => !ca)) {
     const facts = { path: authorityPath };
@@ -132,23 +132,6 @@ export function watchTlsFiles(options: {
       listeners.length = 0;
     },
   };
-}
-
-function readText(path: string, what: string, isSecret = false): string {
-  let file: number | undefined;
-  try {
-    file = openSync(path, "r");
-    // Windows has no such mode; its access lists are the administrator's.
-    if (isSecret && process.platform !== "win32" && (fstatSync(file).mode & 0o077) !== 0) {
-      throw new PipelineError("CONFIG_INVALID", `${what}: ${path} must have mode 0600: it holds a secret key`, { path });
-    }
-    return readFileSync(file, "utf8");
-  } catch (error) {
-    if (error instanceof PipelineError) throw error;
-    throw new PipelineError("FILE_MISSING", `${what}: ${path} cannot be read`, { path }, error);
-  } finally {
-    if (file !== undefined) closeSync(file);
-  }
 }
 
 function parseCertificates(pem: string, path: string, what: string): X509Certificate[] {

@@ -23,7 +23,8 @@ export class AvroReader {
     let halved = 0;
     let negative = false;
     for (let k = 0; k < MAX_VARINT_BYTES; k++) {
-      const byte = this.#take(1)[0]!;
+      const byte = this.buf[this.pos++];
+      if (byte === undefined) throw new RangeError("an integer does not end");
       if (k === 0) {
         negative = (byte & 1) === 1;
         halved = (byte & 0x7f) >> 1;

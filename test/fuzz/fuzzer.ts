@@ -44,7 +44,7 @@ export type FuzzOptions = {
 };
 
 /** Blocks that an input may run through, and bytes of memory that it may take: a base, and so much per byte of it. */
-const WORK = { base: 20_000, perByte: 50 };
+const WORK = { base: 20_000, perByte: 100 };
 const MEMORY = { base: 8 * 2 ** 20, perByte: 500 };
 /** Memory that a whole run may leave behind, after a collection. */
 const LEAK_BYTES = 16 * 2 ** 20;

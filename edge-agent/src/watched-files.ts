@@ -1,4 +1,4 @@
-import { statSync } from "node:fs";
+import { lookAtFile } from "@smile/runtime/file-look";
 import type { Logger } from "@smile/runtime/logging";
 
 /** Files that belong together, such as a certificate and its key: any of them changes, all are read anew. */
@@ -80,10 +80,5 @@ export class WatchedFiles {
 
 /** Tells apart what was replaced and what was written over, without reading it. */
 function appearance(paths: readonly string[]): string {
-  return paths
-    .map((path) => {
-      const found = statSync(path, { bigint: true, throwIfNoEntry: false });
-      return found === undefined ? "none" : `${found.ino} ${found.size} ${found.mtimeNs} ${found.ctimeNs}`;
-    })
-    .join("; ");
+  return paths.map((path) => lookAtFile(path).stamp).join("; ");
 }

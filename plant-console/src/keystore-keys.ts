@@ -1,10 +1,10 @@
 import { type DestroyedKey, destroyExpired, type Keystore, readKeystore, writeKeystore } from "@smile/custody/keystore";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { AuditLog } from "@smile/runtime/audit-log";
+import { lookAtFile } from "@smile/runtime/file-look";
 import type { Logger } from "@smile/runtime/logging";
 import type { Deployment } from "@smile/schemas/documents";
 import { DecryptionKeys, toSecretKeys } from "./decryption-keys.ts";
-import { fileStamp } from "./file-stamp.ts";
 import type { DecryptionKey, ScoreKeys } from "./score-reader.ts";
 
 export type KeystoreKeysOptions = {
@@ -75,7 +75,7 @@ export class KeystoreKeys implements ScoreKeys, AsyncDisposable {
       if (this.#isStopping) return;
       const nowMs = this.#now();
       const isDue = this.#endRetention(nowMs);
-      if (!isDue && nowMs < this.#tryAgainAtMs && fileStamp(this.#options.path) === this.#stamp) return;
+      if (!isDue && nowMs < this.#tryAgainAtMs && lookAtFile(this.#options.path).stamp === this.#stamp) return;
       this.#tryAgainAtMs = Number.POSITIVE_INFINITY;
       try {
         await this.#read();
@@ -97,7 +97,7 @@ export class KeystoreKeys implements ScoreKeys, AsyncDisposable {
     const { path, plant, audit, logger } = this.#options;
     const passphrase = await this.#options.passphrase();
     // Before the reading: what is written during it is read at the next look.
-    this.#stamp = fileStamp(path);
+    this.#stamp = lookAtFile(path).stamp;
     const found = await readKeystore(path, passphrase);
     if (found.plant !== plant) {
       throw new PipelineError("CONFIG_INVALID", `keystore: ${path} holds keys of plant ${found.plant}, not ${plant}`);

@@ -1,10 +1,10 @@
 import { hash, type KeyObject } from "node:crypto";
 import type { AuditLog } from "@smile/runtime/audit-log";
 import { readDocument } from "@smile/runtime/document-file";
+import { lookAtFile } from "@smile/runtime/file-look";
 import type { Logger } from "@smile/runtime/logging";
 import { verifyingKey } from "@smile/schemas/ed25519";
 import { ServiceDocument } from "@smile/schemas/service-document";
-import { fileStamp } from "./file-stamp.ts";
 
 /** The service document that the plant keeps, read again when it changes. */
 export class ServiceFile {
@@ -21,7 +21,7 @@ export class ServiceFile {
     this.#path = path;
     this.#logger = logger;
     this.#audit = audit;
-    this.#stamp = fileStamp(path);
+    this.#stamp = lookAtFile(path).stamp;
     this.#document = readDocument(ServiceDocument, path, "service document");
     this.#scoreSigners = this.#pin();
   }
@@ -42,7 +42,7 @@ export class ServiceFile {
 
   /** Reads the file if it changed. One that cannot be read is logged, and what was read before stays in force. */
   refresh(): void {
-    const stamp = fileStamp(this.#path);
+    const stamp = lookAtFile(this.#path).stamp;
     if (stamp === this.#stamp) return;
     this.#stamp = stamp;
     try {

@@ -1,9 +1,10 @@
 import { hash } from "node:crypto";
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
 import { openRegister, type PlantRegister } from "@smile/schemas/plant-register";
 import { RegisteredPlant } from "@smile/schemas/registered-plant";
 import type { AuditLog } from "./audit-log.ts";
+import { type FileLook, lookAtFile } from "./file-look.ts";
 import { readJsonFile, writeJsonFile } from "./json-file.ts";
 import type { Logger } from "./logging.ts";
 
@@ -23,8 +24,6 @@ export type RegisterFileOptions = {
 
 /** A hundred thousand gateways take a third of it. */
 const LARGEST_BYTES = 128 * 1024 * 1024;
-/** File systems tell times in steps: what was written this recently may be written again without a trace. */
-const SETTLED_MS = 2000;
 
 /**
  * One plant's register in a file that somebody replaces now and then. A register that is taken is kept in a file of our own first: so a
@@ -57,7 +56,7 @@ export class RegisterFile {
    */
   update(): boolean {
     const { path, logger } = this.#options;
-    const look = lookAt(path);
+    const look = lookAtFile(path);
     if (look.stamp === this.#stamp) return false;
     const digest = digestOf(path, look);
     let took = false;
@@ -77,7 +76,7 @@ export class RegisterFile {
     return took;
   }
 
-  #take({ size }: Look): boolean {
+  #take({ size }: FileLook): boolean {
     const { path, identity, taken, audit, counters, logger } = this.#options;
     if (size > LARGEST_BYTES) throw new PipelineError("DOCUMENT_INVALID", `${path} is too large for a register`, { path, size });
     const register = openRegister(readJsonFile(path, "register"), identity, path);
@@ -128,19 +127,8 @@ export class RegisterFile {
   }
 }
 
-/** How a file lies there: the stamp changes when its content may have; `settled` when a change would show in it. */
-type Look = { readonly stamp: string; readonly settled: boolean; readonly size: number };
-
-function lookAt(path: string): Look {
-  const found = statSync(path, { throwIfNoEntry: false, bigint: true });
-  if (found === undefined) return { stamp: "none", settled: true, size: 0 };
-  const { dev, ino, size, mtimeNs, ctimeNs, ctimeMs } = found;
-  const settled = Math.abs(Date.now() - Number(ctimeMs)) > SETTLED_MS;
-  return { stamp: `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`, settled, size: Number(size) };
-}
-
 /** Tells contents apart, so that one that was refused is told once. */
-function digestOf(path: string, { size }: Look): string {
+function digestOf(path: string, { size }: FileLook): string {
   if (size > LARGEST_BYTES) return "large";
   try {
     return hash("sha256", readFileSync(path));

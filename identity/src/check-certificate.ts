@@ -65,9 +65,12 @@ export function checkCertificate(
     if (nowMs > each.validToDate.getTime()) throw wrong(`${whose}ended on ${each.validToDate.toISOString()}`);
   }
   if (certificate.ca) throw wrong("is an authority's");
-  // An attribute that comes twice is an array here, and so none of these texts.
-  const { O, OU, CN } = certificate.toLegacyObject().subject as unknown as Record<string, unknown>;
-  if (O !== plant || OU !== role || CN !== name) throw wrong(`its subject must be O=${plant}, OU=${role}, CN=${name}`);
+  // Not by toLegacyObject: for some public keys it ends the process.
+  const subject = certificate.subject.split("\n");
+  const hasOnly = (attribute: string, value: string) =>
+    subject.filter((each) => each.startsWith(`${attribute}=`)).join() === `${attribute}=${value}`;
+  if (!hasOnly("O", plant) || !hasOnly("OU", role) || !hasOnly("CN", name))
+    throw wrong(`its subject must be O=${plant}, OU=${role}, CN=${name}`);
   if (!(certificate.keyUsage ?? []).includes(CLIENT_AUTHENTICATION)) throw wrong("is not for the authentication of clients");
   if (key !== undefined && !certificate.checkPrivateKey(createPrivateKey(key))) throw wrong("belongs to another key");
 }

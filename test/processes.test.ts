@@ -4,20 +4,18 @@ import { join } from "node:path";
 import { WindowStream } from "@smile/features/window-stream";
 import { integerScores } from "@smile/model-service/training/quantise-head";
 import { RiskStore } from "@smile/plant-console/store";
+import { readAudit } from "@smile/runtime/audit-log";
 import { DeploymentDocument, type Head, HeadDocument } from "@smile/schemas/documents";
 import { parseNdjsonRow } from "@smile/simulators/ndjson";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { temporaryFolder } from "./support/small-deployment.ts";
 import { ROOT, type SmileProcess, startShell } from "./support/smile-process.ts";
 
-/** The commands of examples/plant/README.md, by the name of their block. */
+/** The commands of examples/plant/README.md, by the name of their blocks. */
 const EXAMPLE = join(ROOT, "examples/plant");
-const blocks = new Map(
-  Array.from(readFileSync(join(EXAMPLE, "README.md"), "utf8").matchAll(/^```sh (\w+)\n(.*?)^```/gms), ([, name, text]) => [
-    name!,
-    text!.trim().replaceAll("npx smile", "smile").split("\n"),
-  ]),
-);
+const blocks = new Map<string, string[]>();
+for (const [, name, text] of readFileSync(join(EXAMPLE, "README.md"), "utf8").matchAll(/^```sh (\w+)\n(.*?)^```/gms))
+  blocks.set(name!, [...(blocks.get(name!) ?? []), ...text!.trim().replaceAll("npx smile", "smile").split("\n")]);
 
 const services = ["stream-processor", "model-service", "plant-console"] as const;
 type ServiceName = (typeof services)[number];
@@ -27,6 +25,13 @@ const STARTED = {
   "model-service": /model service started/,
   "plant-console": /console started/,
 };
+
+const gateways = ["hall-1", "hall-2"] as const;
+/** Files that name the brokers' ports. */
+const CONFIGURED = [
+  ...["service/stream-processor.json", "north/console/plant-console.json"],
+  ...gateways.flatMap((gateway) => [`north/gateways/${gateway}/edge-agent.json`, `north/gateways/${gateway}/service.json`]),
+];
 
 type Score = { readonly endMs: number; readonly score: number };
 
@@ -39,9 +44,8 @@ class Plant implements AsyncDisposable {
   constructor(template: string, ports: ReadonlyMap<number, number>) {
     this.folder = this.#opened.use(temporaryFolder()).path;
     cpSync(template, this.folder, { recursive: true });
-    for (const name of [...services, "edge-gateway-1", "edge-gateway-2"]) {
-      const path = join(this.folder, `${name}.json`);
-      const text = readFileSync(path, "utf8").replace(/\b188[34]\b/g, (port) => String(ports.get(Number(port))!));
+    for (const path of CONFIGURED.map((each) => join(this.folder, each))) {
+      const text = readFileSync(path, "utf8").replace(/\b888[34]\b/g, (port) => String(ports.get(Number(port))!));
       writeFileSync(path, text);
     }
   }
@@ -62,6 +66,18 @@ class Plant implements AsyncDisposable {
     return machineCommands(steps).map((line) => this.#opened.use(startShell(line, { cwd: this.folder })));
   }
 
+  /** Runs a block of the README. */
+  async run(block: string): Promise<string> {
+    const { code, stdout, stderr } = await startShell(blocks.get(block)!.join(" && "), { cwd: this.folder }).ended;
+    expect(code, stderr).toBe(0);
+    return stdout;
+  }
+
+  /** The next line of a service that matches. */
+  line(name: ServiceName, pattern: RegExp): Promise<string> {
+    return this.#services.get(name)!.line(pattern);
+  }
+
   /** The agents alone; the test writes the rows. */
   agents(): SmileProcess[] {
     return machineCommands(0).map((line) =>
@@ -71,7 +87,7 @@ class Plant implements AsyncDisposable {
 
   /** Risks in the console's store. */
   risks(): number {
-    using store = new RiskStore({ path: join(this.folder, "data/console.db"), plant: "north" });
+    using store = new RiskStore({ path: join(this.folder, "north/console/plant-console.db"), plant: "north" });
     return store.counts().risks;
   }
 
@@ -82,7 +98,7 @@ class Plant implements AsyncDisposable {
 
   /** Every risk of the store by machine, in event time. */
   scores(machines: Iterable<string>, headId: string): Map<string, Score[]> {
-    using store = new RiskStore({ path: join(this.folder, "data/console.db"), plant: "north" });
+    using store = new RiskStore({ path: join(this.folder, "north/console/plant-console.db"), plant: "north" });
     const scoresOf = (machine: string) =>
       store
         .risksOf(machine, { headId, limit: 100_000 })
@@ -109,7 +125,7 @@ async function simulated(steps: number): Promise<string[][]> {
 
 /** Ports that are free now, in the place of the example's. */
 async function freePorts(): Promise<ReadonlyMap<number, number>> {
-  const servers = [1883, 1884].map((port) => ({ port, server: createServer().listen(0, "127.0.0.1") }));
+  const servers = [8883, 8884].map((port) => ({ port, server: createServer().listen(0, "127.0.0.1") }));
   const ports = new Map<number, number>();
   for (const { port, server } of servers) {
     await new Promise<void>((resolve) => (server.listening ? resolve() : server.once("listening", resolve)));
@@ -127,7 +143,7 @@ describe("examples/plant, as processes of their own", () => {
   let headId: string;
 
   beforeAll(async () => {
-    cpSync(EXAMPLE, template.path, { recursive: true, filter: (path) => !/\/(data|keys|model)$/.test(path) });
+    cpSync(EXAMPLE, template.path, { recursive: true, filter: (path) => !/\/(model|service|north|passphrase)$/.test(path) });
     await using prepared = startShell(blocks.get("prepare")!.join(" && "), { cwd: template.path });
     const { code, stderr } = await prepared.ended;
     expect(code, stderr).toBe(0);
@@ -210,4 +226,27 @@ describe("examples/plant, as processes of their own", () => {
     }
     await compare(plant, wanted);
   }, 120_000);
+
+  it("takes nothing of a gateway from the moment that it is revoked, and everything of its neighbour; what was done is in sound logs", async () => {
+    await using plant = new Plant(template.path, await freePorts());
+    const [[ofFirst]] = await Promise.all([simulated(60), ...services.map((name) => plant.start(name))]);
+    const wanted = expected(ofFirst!);
+    expect(await plant.run("revoke")).toContain("gateway hall-2 is revoked");
+    await plant.line("stream-processor", /"serial":4\b.*took a register/);
+    const [first, second] = plant.machines(60);
+    const { code, stderr } = await first!.ended;
+    expect(code, stderr).toBe(0);
+    await second!.line(/the broker may not know this certificate/);
+    await plant.line("stream-processor", /not-registered.*CN=hall-2/);
+    await plant.stored(total(wanted));
+    await second!.stop("SIGKILL");
+    await stopAll(plant);
+    expect(plant.scores(wanted.keys(), headId)).toEqual(wanted);
+    expect(plant.risks()).toBe(total(wanted));
+
+    expect(await plant.run("audit")).toMatch(/^sound {3}north\/audit\.db: .*\nsound {3}service\/audit\.db: /);
+    const actions = (file: string) => [...readAudit(join(plant.folder, file))].map(({ action }) => action);
+    expect(actions("north/audit.db")).toEqual(expect.arrayContaining(["key-made", "gateway-added", "gateway-revoked", "keystore-opened"]));
+    expect(actions("service/audit.db")).toEqual(expect.arrayContaining(["key-made", "deployment-loaded", "register-taken"]));
+  }, 90_000);
 });

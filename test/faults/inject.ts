@@ -1,8 +1,12 @@
 import type { LocalKafka } from "@smile/kafka-local/local-kafka";
 import type { Deployment } from "@smile/schemas/documents";
-import { type BadMessage, corrupt, foreignKey, oversize, poison, publishOnce } from "./hostile-client.ts";
+import { verifyingKey } from "@smile/schemas/ed25519";
+import { isPartSigned } from "@smile/schemas/signing";
+import { parseFramesTopic } from "@smile/schemas/topics";
+import { type BadMessage, corrupt, foreignKey, forged, type GoodFrame, oversize, poison, publishOnce } from "./hostile-client.ts";
 import type { Plant } from "./plant.ts";
 import type { Fault, FaultKind } from "./schedule.ts";
+import { untilShown } from "./shown-certificate.ts";
 import type { Supervised } from "./supervised.ts";
 
 export type Scene = {
@@ -23,6 +27,8 @@ type Injector = (scene: Scene, fault: Fault) => Promise<Restarted | undefined>;
 const HOUR_MS = 3_600_000;
 /** A broker with a length guard answers an oversize message by closing the connection. */
 const OVERSIZE_PATIENCE_MS = 1500;
+/** What is renewed has to be in use by then: services and agents look at their files every second or five, unless they are struck themselves. */
+const RENEWED_MS = 60_000;
 
 /** How each kind of fault is done to a plant. Resolves when what was killed runs again, and what was changed is as before. */
 export const INJECTORS: Record<FaultKind, Injector> = {
@@ -108,10 +114,44 @@ export const INJECTORS: Record<FaultKind, Injector> = {
     await plant.deliveries.cutBeforeAcknowledgement(plant.consoleClientId);
     return undefined;
   },
-  "poison-message": (scene, { draw }) => provoke(scene, (good) => poison(good, draw)),
+  "poison-message": (scene, { draw }) => provoke(scene, ({ payload }) => poison(payload, draw)),
   "corrupt-ciphertext": (scene, { draw }) => provoke(scene, (good) => corrupt(good, draw, scene.deployment)),
   "foreign-key": (scene, { draw }) => provoke(scene, (good) => foreignKey(good, draw)),
+  "forged-frame": (scene, { draw }) => provoke(scene, (good) => forged(good, draw)),
   "oversize-message": (scene, { draw }) => provoke(scene, () => oversize(draw), OVERSIZE_PATIENCE_MS),
+  "renewed-gateway": async ({ plant }, fault) => {
+    const { name } = pick(plant.gateways, fault);
+    const { signingKey, certificateHash } = await plant.parties.renewGateway(name, RENEWED_MS);
+    const signers = [verifyingKey(signingKey)];
+    await plant.acknowledgedFrames.next(
+      `a frame of ${name} with its renewed key and certificate`,
+      (frame, certificate) => frame.gateway === name && certificate === certificateHash && isPartSigned(frame, frame, signers),
+      RENEWED_MS,
+    );
+    return undefined;
+  },
+  "rotated-keys": async ({ plant }) => {
+    const keyIds = await plant.parties.rotateKeys(RENEWED_MS);
+    const from = ({ name }: (typeof plant.gateways)[number]) =>
+      plant.acknowledgedFrames.next(
+        `a frame of ${name} under the new key`,
+        ({ gateway, keyId }) => gateway === name && keyIds.includes(keyId),
+        RENEWED_MS,
+      );
+    await Promise.all(plant.gateways.map(from));
+    return undefined;
+  },
+  "renewed-server": async ({ plant }) => {
+    const server = await plant.parties.renewServer();
+    await Promise.all(plant.brokerPorts.map((port) => untilShown(port, server, RENEWED_MS)));
+    for (const link of [plant.frames, plant.deliveries]) link.renew(server);
+    return { atMs: performance.now() };
+  },
+  "damaged-register": ({ plant }, fault) =>
+    // A service that is started again beside it goes on with what it took before.
+    plant.parties.damagedRegister(fault.draw >> 2, () =>
+      kill(plant, pick([...plant.streamProcessors, ...plant.modelServices], fault), fault),
+    ),
 };
 
 /** The one that a fault's draw means. */
@@ -146,14 +186,15 @@ async function hold(plant: Plant, link: Plant["frames"], clientId: string, { ste
 }
 
 async function republish(plant: Plant, { topic, payload }: Message): Promise<void> {
-  if (!(await publishOnce(plant.frames.url, topic, payload))) throw new Error("a repeated frame was never acknowledged");
+  if (!(await publishOnce(plant.senderTo(topic), topic, payload))) throw new Error("a repeated frame was never acknowledged");
 }
 
-/** Publishes a bad message that is made of the newest good one, under its topic. */
-async function provoke({ plant, onProvoked }: Scene, makeBad: (good: Uint8Array) => BadMessage, patienceMs?: number): Promise<undefined> {
+/** Publishes a bad message that is made of the newest good one, under its topic and with its gateway's certificate. */
+async function provoke({ plant, onProvoked }: Scene, makeBad: (good: GoodFrame) => BadMessage, patienceMs?: number): Promise<undefined> {
   const { topic, payload: good } = plant.frames.captured.at(-1)!;
-  const { payload, code } = makeBad(good);
-  if (await publishOnce(plant.frames.url, topic, payload, patienceMs)) onProvoked(code);
+  const { key } = plant.parties.signingKeyOf(parseFramesTopic(topic).gateway);
+  const { payload, code } = makeBad({ payload: good, key });
+  if (await publishOnce(plant.senderTo(topic), topic, payload, patienceMs)) onProvoked(code);
   else if (patienceMs === undefined) throw new Error(`a message that must be refused with ${code} was never answered`);
   return undefined;
 }

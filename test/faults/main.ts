@@ -8,7 +8,7 @@ import { mountsOfThisProcess, runIsolated } from "./isolation.ts";
 import { trainModel } from "./model.ts";
 import { hasPassed, reportOf } from "./report.ts";
 import { runSchedule, type ScheduleResult } from "./run-schedule.ts";
-import { FAULT_KINDS, type FaultKind, KAFKA_KINDS, scheduleOf } from "./schedule.ts";
+import { FAULT_KINDS, type FaultKind, KAFKA_KINDS, scheduleOf, TLS_KINDS, transportOf } from "./schedule.ts";
 import { type LogKind, openSharedLog } from "./shared-log.ts";
 
 const USAGE = `npm run test:faults -- [options]
@@ -68,9 +68,9 @@ async function run(kinds: FaultKind[]): Promise<number> {
     for (let i = 0; i < schedules && !signals.signal.aborted; i++) {
       const faults = scheduleOf(
         seed + i,
-        kinds.filter((kind) => !notRun.includes(kind)),
+        kinds.filter((kind) => !notRun.includes(kind) && !(TLS_KINDS.has(kind) && transportOf(seed + i) === "plain")),
       );
-      const label = `seed ${seed + i}`;
+      const label = `seed ${seed + i} (${transportOf(seed + i)})`;
       const told: string[] = [];
       const options = { seed: seed + i, faults, model, scratch, disk, ...shared.options, say: (text: string) => void told.push(text) };
       const stopped = new Promise<"stopped">((resolve) => signals.signal.addEventListener("abort", () => resolve("stopped")));

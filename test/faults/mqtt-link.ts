@@ -1,5 +1,8 @@
+import type { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { createServer as createTlsServer, type Server as TlsServer, connect as tlsConnect } from "node:tls";
+import type { TlsMaterial } from "@smile/runtime/tls-files";
 import {
   acknowledgedId,
   CONNECT,
@@ -16,8 +19,19 @@ import {
 /** Which way packets go: `up` from the client to the broker, `down` back. */
 export type Direction = "up" | "down";
 
-/** A message that passed the link, and who sent or received it. */
-export type Passed = Publish & { readonly clientId: string };
+/** A message that passed the link, and who sent or received it: `certificate` is the hash of what that one showed, null without TLS. */
+export type Passed = Publish & { readonly clientId: string; readonly certificate: string | null };
+
+/**
+ * What lets a link see packets between parties that speak TLS with each other: it is the broker to the clients, and to the broker it is
+ * whoever the client is. Both check what they are shown, as they would without it.
+ */
+export type LinkTls = {
+  /** What the broker shows, the key to it, and what its certificate must come from. */
+  readonly server: Required<TlsMaterial>;
+  /** What a client showed, and the key to it. @param certificate its hash */
+  readonly clientOf: (certificate: string) => TlsMaterial | undefined;
+};
 
 /** How long a reordered message waits for the one that is to overtake it. */
 const SWAP_MS = 1000;
@@ -25,7 +39,7 @@ const SWAP_MS = 1000;
 /**
  * A TCP proxy between MQTT clients and their brokers that understands packets: it sees what was published and acknowledged, and can
  * hold, swap, repeat and swallow. Everything else goes through byte by byte. With several brokers it sends each connection to the next
- * one that answers, as a load balancer does.
+ * one that answers, as a load balancer does. Between parties that speak TLS it ends both sides' TLS with their own keys.
  */
 export class MqttLink implements AsyncDisposable {
   readonly #server: Server;
@@ -40,25 +54,41 @@ export class MqttLink implements AsyncDisposable {
   readonly captured: Passed[] = [];
   readonly #capacity: number;
   readonly #concerns: (message: Passed) => boolean;
+  readonly #tls: LinkTls | undefined;
 
-  private constructor(server: Server, options: LinkOptions) {
+  private constructor(server: Server | TlsServer, options: LinkOptions) {
     this.#server = server;
+    this.#tls = options.tls;
     this.#brokers = options.brokers;
     this.#carries = options.carries;
     this.#onAcknowledged = options.onAcknowledged ?? (() => {});
     this.#capacity = options.captures ?? 64;
     this.#concerns = options.concerns ?? (() => true);
-    server.on("connection", (client) => void this.#accept(client));
+    if (options.tls === undefined) server.on("connection", (client: Socket) => void this.#accept(client, null));
+    else {
+      server.on("connection", (client: Socket) => client.on("error", () => client.destroy()));
+      (server as TlsServer).on("secureConnection", (client) => void this.#accept(client, hashOf(client.getPeerX509Certificate())));
+    }
   }
 
   static async open(options: LinkOptions): Promise<MqttLink> {
-    const server = createServer({ noDelay: true }).listen(0, "127.0.0.1");
+    const { tls, port = 0 } = options;
+    // Whether a client's certificate is good is for the broker to say.
+    const asks = { requestCert: true, rejectUnauthorized: false, noDelay: true };
+    const server = tls === undefined ? createServer({ noDelay: true }) : createTlsServer({ ...shown(tls.server), ...asks });
+    server.listen(port, "127.0.0.1");
     await once(server, "listening");
     return new MqttLink(server, options);
   }
 
   get url(): string {
-    return `mqtt://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return `${this.#tls ? "mqtts" : "mqtt"}://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** Shows clients another certificate from here on, and cuts every connection, so that each client sees it. */
+  renew(server: TlsMaterial): void {
+    (this.#server as TlsServer).setSecureContext(shown(server));
+    for (const line of this.#lines) line.cut();
   }
 
   /** The next acknowledgement of this client's messages is swallowed and its connection cut. Resolves when that has happened. */
@@ -115,23 +145,40 @@ export class MqttLink implements AsyncDisposable {
     return found.done;
   }
 
-  async #accept(client: Socket): Promise<void> {
+  /** @param certificate hash of what the client showed; null without TLS, undefined for nothing */
+  async #accept(client: Socket, certificate: string | null | undefined): Promise<void> {
     client.on("error", () => client.destroy());
     client.pause();
+    const as = typeof certificate === "string" ? this.#tls?.clientOf(certificate) : undefined;
+    if (this.#tls !== undefined && as === undefined) return void client.destroy();
     for (const _ of this.#brokers) {
-      const broker = connect({ port: this.#brokers[this.#next++ % this.#brokers.length]!, host: "127.0.0.1", noDelay: true });
-      try {
-        await once(broker, "connect");
-      } catch {
-        continue; // down just now
-      }
+      const port = this.#brokers[this.#next++ % this.#brokers.length]!;
+      const broker = await this.#reach(port, as).catch(() => undefined);
+      if (broker === undefined) continue; // down just now
       if (client.destroyed) return void broker.destroy();
-      return this.#join(client, broker);
+      return this.#join(client, broker, certificate ?? null);
     }
     client.destroy();
   }
 
-  #join(client: Socket, broker: Socket): void {
+  async #reach(port: number, as: TlsMaterial | undefined): Promise<Socket> {
+    const to = { port, host: "127.0.0.1", noDelay: true };
+    if (as === undefined) {
+      const broker = connect(to);
+      await once(broker, "connect");
+      return broker;
+    }
+    const broker = tlsConnect({ ...to, ...shown(as), ca: this.#tls!.server.authority });
+    try {
+      await once(broker, "secureConnect");
+    } catch (error) {
+      broker.destroy();
+      throw error;
+    }
+    return broker.setNoDelay(true);
+  }
+
+  #join(client: Socket, broker: Socket, certificate: string | null): void {
     const line = new Line(client, broker);
     this.#lines.add(line);
     line.onClosed = () => this.#lines.delete(line);
@@ -148,7 +195,7 @@ export class MqttLink implements AsyncDisposable {
     };
     const carried = (packet: RawPacket) => {
       if (packet.type !== PUBLISH) return line.write(this.#carries, packet.bytes);
-      const message = { ...readPublish(packet), clientId: line.clientId };
+      const message = { ...readPublish(packet), clientId: line.clientId, certificate };
       if (message.packetId !== undefined) unacknowledged.set(message.packetId, message);
       if (this.#concerns(message)) this.captured.push(message);
       if (this.captured.length > this.#capacity) this.captured.shift();
@@ -180,6 +227,10 @@ export class MqttLink implements AsyncDisposable {
 }
 
 export type LinkOptions = {
+  /** Where it listens; default any free port. */
+  readonly port?: number;
+  /** Between parties that speak TLS with each other. */
+  readonly tls?: LinkTls | undefined;
   /** Ports of the brokers behind it. */
   readonly brokers: readonly number[];
   /** Which way the messages go that are captured, swapped and repeated; acknowledgements go the other way. */
@@ -191,6 +242,14 @@ export type LinkOptions = {
   /** Which messages are kept and told of; default all. */
   readonly concerns?: (message: Passed) => boolean;
 };
+
+function shown({ certificate, key }: TlsMaterial) {
+  return { cert: certificate, key };
+}
+
+function hashOf(certificate: X509Certificate | undefined): string | undefined {
+  return certificate?.fingerprint256.replaceAll(":", "").toLowerCase();
+}
 
 function opposite(direction: Direction): Direction {
   return direction === "up" ? "down" : "up";

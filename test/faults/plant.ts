@@ -4,18 +4,21 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { createKeystore, publicKeys, writeKeystore } from "@smile/custody/keystore";
-import { writeJsonFile } from "@smile/runtime/json-file";
+import { readJsonFile, writeJsonFile } from "@smile/runtime/json-file";
 import type { Deployment, Head } from "@smile/schemas/documents";
 import { frameCodec } from "@smile/schemas/envelopes";
-import { paramsFromDocument } from "@smile/schemas/params-document";
+import { parseFramesTopic } from "@smile/schemas/topics";
 import { ROOT } from "../support/smile-process.ts";
 import { ConsoleJournal } from "./console-journal.ts";
+import { FrameWatches } from "./frame-watches.ts";
 import { type DiskKind, GatewayDisk } from "./full-disk.ts";
+import type { Sender } from "./hostile-client.ts";
 import { frameEntry } from "./log-journal.ts";
 import { Machines } from "./machines.ts";
 import { MqttLink } from "./mqtt-link.ts";
+import { Parties } from "./parties.ts";
 import { Progress } from "./progress.ts";
+import { transportOf } from "./schedule.ts";
 import { Steps } from "./steps.ts";
 import { Supervised } from "./supervised.ts";
 import { TimeSeriesEndpoint } from "./time-series-endpoint.ts";
@@ -50,6 +53,8 @@ export type Gateway = { readonly name: string; readonly clientId: string; readon
 export class Plant implements AsyncDisposable {
   readonly name: string;
   readonly folder: string;
+  /** The operator's and the plant's folders, and what is done with them while all runs. */
+  readonly parties: Parties;
   readonly machines: Machines;
   readonly steps = new Steps();
   readonly console: Supervised;
@@ -59,33 +64,44 @@ export class Plant implements AsyncDisposable {
   readonly gateways: readonly Gateway[];
   readonly frames: MqttLink;
   readonly deliveries: MqttLink;
+  /** Of every broker that a stream processor is. */
+  readonly brokerPorts: readonly number[];
   /** Where the services write their figures, and the console its risks. */
   readonly timeSeries: TimeSeriesEndpoint;
   readonly journal: ConsoleJournal;
   readonly progress: Progress;
+  /** Told of every frame whose gateway was told that it is safe. */
+  readonly acknowledgedFrames: FrameWatches;
   #owned: AsyncDisposable | undefined;
 
   private constructor(options: PlantOptions, parts: Wiring) {
     const { model, replicas, mutant } = options;
+    const { parties, ports } = parts;
     this.name = parts.name;
     this.folder = parts.folder;
+    this.parties = parties;
     this.machines = parts.machines;
     this.frames = parts.frames;
     this.deliveries = parts.deliveries;
+    this.brokerPorts = ports.flat();
     this.timeSeries = parts.timeSeries;
     this.journal = parts.journal;
     this.progress = parts.progress;
+    this.acknowledgedFrames = parts.acknowledgedFrames;
     this.consoleClientId = `${this.name}-console`;
-    const { path, config } = parts;
+    const path = (file: string) => join(this.folder, file);
     const log = options.log ?? { path: path("log.db") };
+    const config = (service: string, content: object) => written(path(join("config", `${service}.json`)), content);
     const service = (name: string, started: string, argv: readonly string[], onStarted?: (child: ChildProcess) => void) =>
       parts.opened.use(new Supervised({ name, started, argv, logPath: path(`${name}.log`), ...(onStarted && { onStarted }) }));
     const replica = <T>(make: (i: number) => T) => Array.from({ length: replicas }, (_, i) => make(i));
+    const monitored = (name: string) => ({ timeSeries: parts.timeSeries.settings(name) });
 
     this.streamProcessors = replica((i) => {
       const name = `stream-processor-${i + 1}`;
-      const [frames, scores] = parts.ports[i]!;
-      const own = { log, frames: { port: frames }, scores: { port: scores }, timeSeries: parts.timeSeries.settings(name) };
+      const tls = parties.brokerTls && { tls: parties.brokerTls };
+      const [frames, scores] = ports[i]!.map((port) => ({ port, ...tls }));
+      const own = { log, frames, scores, plants: parties.plantsOf(name), ...monitored(name) };
       const file = config(name, { ...own, deployments: [model.deploymentPath] });
       const entry = mutant === undefined ? [MAIN, "stream-processor"] : [mutant];
       return service(name, "stream processor started", [...entry, "--config", file]);
@@ -93,36 +109,19 @@ export class Plant implements AsyncDisposable {
     this.modelServices = replica((i) => {
       const name = `model-service-${i + 1}`;
       const deployments = [{ deployment: model.deploymentPath, heads: [model.headPath] }];
-      const file = config(name, {
-        log,
-        deployments,
-        keys: [path("public-key.json")],
-        threads: 1,
-        timeSeries: parts.timeSeries.settings(name),
-      });
+      const own = { log, deployments, plants: parties.plantsOf(name), signingKey: parties.scoreSigningKey, threads: 1 };
+      const file = config(name, { ...own, ...monitored(name) });
       return service(name, "model service started", [MAIN, "model-service", "--config", file]);
     });
-    const file = config("plant-console", {
-      plant: this.name,
+    const file = changed(join(parties.console, "plant-console.json"), {
       mqtt: { url: this.deliveries.url, clientId: this.consoleClientId },
-      deployment: model.deploymentPath,
-      keystore: path("keystore.json"),
-      leases: this.machines.gateways,
-      store: path("console.db"),
-      timeSeries: parts.timeSeries.settings("plant-console"),
+      ...monitored("plant-console"),
     });
     this.console = service("plant-console", "console started", [MAIN, "plant-console", "--config", file]);
-    this.gateways = this.machines.gateways.map((lease) => {
-      const name = lease.gateway;
+    this.gateways = this.machines.gateways.map(({ gateway: name }) => {
       const disk = parts.opened.use(new GatewayDisk(path(name), options.disk));
-      const file = config(name, {
-        plant: this.name,
-        gateway: name,
-        deployment: model.deploymentPath,
-        lease,
-        key: path("public-key.json"),
+      const file = changed(join(parties.gateway(name), "edge-agent.json"), {
         store: join(disk.path, "edge.db"),
-        mqtt: { url: this.frames.url },
         source: { kind: "stdin", atEnd: "flush" },
         lingerMs: 100,
       });
@@ -136,55 +135,69 @@ export class Plant implements AsyncDisposable {
   /** Starts everything; the machines run from here on. */
   static async start(options: PlantOptions): Promise<Plant> {
     await using opened = new AsyncDisposableStack();
-    const name = `plant-${options.seed}`;
+    const { seed, model } = options;
+    const name = `plant-${seed}`;
     const folder = mkdtempSync(join(options.scratch, `${name}-`));
     opened.defer(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
-    const path = (file: string) => join(folder, file);
-    const { model } = options;
-    const keystore = await createKeystore(name, paramsFromDocument(model.deployment.params), model.deployment.keyMode, []);
-    writeKeystore(path("keystore.json"), keystore);
-    writeJsonFile(path("public-key.json"), publicKeys(keystore)[0]!);
-    mkdirSync(path("config"));
-    const config = (service: string, content: object) => {
-      const file = path(join("config", `${service}.json`));
-      writeJsonFile(file, content);
-      return file;
-    };
-    const ports = await freePorts(options.replicas);
+    mkdirSync(join(folder, "config"));
+    const machines = new Machines(seed, GATEWAYS, MACHINES_PER_GATEWAY);
+    const [links, ...ports] = await freePorts(1 + options.replicas);
+    const tls = transportOf(seed) === "tls";
+    const [framesUrl, scoresUrl] = links!.map((port) => `${tls ? "mqtts" : "mqtt"}://127.0.0.1:${port}`);
+    const parties = await Parties.make({
+      ...{ folder, plant: name, deployment: model.deploymentPath, gateways: machines.gateways, tls },
+      ...{ framesUrl: framesUrl!, scoresUrl: scoresUrl! },
+    });
     const timeSeries = opened.use(await TimeSeriesEndpoint.open());
-    const journal = opened.use(new ConsoleJournal(path("console.db")));
+    const journal = opened.use(new ConsoleJournal(join(parties.console, "plant-console.db")));
     const progress = opened.use(new Progress(journal));
+    const acknowledgedFrames = new FrameWatches();
+    const { server } = parties;
+    const between = { tls: server && { server, clientOf: (certificate: string) => parties.clientOf(certificate) } };
     const frames = opened.use(
       await MqttLink.open({
+        ...between,
+        port: links![0],
         brokers: ports.map(([port]) => port),
         carries: "up",
         captures: 300,
         // Gateways also publish what they had to leave out; the harness's own clients publish anything.
         concerns: ({ clientId, payload }) => clientId.startsWith("smile-edge-") && payload[0] === FRAME,
-        onAcknowledged: ({ payload }) => progress.acknowledge(frameEntry(frameCodec.decode(payload), model.deployment.lanes)),
+        onAcknowledged: ({ payload, certificate }) => {
+          const frame = frameCodec.decode(payload);
+          progress.acknowledge(frameEntry(frame, model.deployment.lanes));
+          acknowledgedFrames.see(frame, certificate);
+        },
       }),
     );
-    const deliveries = opened.use(await MqttLink.open({ brokers: ports.map(([, port]) => port), carries: "down" }));
-    const machines = new Machines(options.seed, GATEWAYS, MACHINES_PER_GATEWAY);
-    const plant = new Plant(options, {
+    const deliveries = opened.use(
+      await MqttLink.open({ ...between, port: links![1], brokers: ports.map(([, port]) => port), carries: "down" }),
+    );
+    const wiring = {
       name,
       folder,
-      path,
-      config,
+      parties,
       ports,
       timeSeries,
       journal,
       progress,
+      acknowledgedFrames,
       frames,
       deliveries,
       machines,
       opened,
-    });
+    };
+    const plant = new Plant(options, wiring);
     opened.defer(() => plant.steps.end());
     await Promise.all(plant.services.map((service) => service.start()));
     await Promise.all(plant.gateways.map(({ agent }) => agent.start()));
     plant.#owned = opened.move();
     return plant;
+  }
+
+  /** How to publish under a gateway's topic, with its certificate. */
+  senderTo(topic: string): Sender {
+    return { url: this.frames.url, tls: this.parties.tlsOf(parseFramesTopic(topic).gateway) };
   }
 
   get services(): readonly Supervised[] {
@@ -218,12 +231,24 @@ export class Plant implements AsyncDisposable {
   }
 }
 
-type Wiring = Pick<Plant, "name" | "folder" | "timeSeries" | "journal" | "progress" | "frames" | "deliveries" | "machines"> & {
-  readonly path: (file: string) => string;
-  readonly config: (service: string, content: object) => string;
+type Wiring = Pick<
+  Plant,
+  "name" | "folder" | "parties" | "timeSeries" | "journal" | "progress" | "acknowledgedFrames" | "frames" | "deliveries" | "machines"
+> & {
   readonly ports: readonly (readonly [frames: number, scores: number])[];
   readonly opened: AsyncDisposableStack;
 };
+
+/** Writes a configuration. @returns its path */
+function written(path: string, content: object): string {
+  writeJsonFile(path, content);
+  return path;
+}
+
+/** Changes a configuration that `smile plant` wrote. @returns its path */
+function changed(path: string, content: object): string {
+  return written(path, { ...(readJsonFile(path, "configuration") as object), ...content });
+}
 
 /** Pairs of ports that were free a moment ago. Held at the same time, so that they differ. */
 async function freePorts(pairs: number): Promise<(readonly [number, number])[]> {

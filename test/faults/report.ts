@@ -5,6 +5,8 @@ import type { FaultKind } from "./schedule.ts";
 /** The last line of `npm run test:faults -- --json`. */
 export type FaultReport = {
   readonly schedules: number;
+  /** Schedules in which gateways and console had mutual TLS with the brokers; the others were on one machine's loopback without. */
+  readonly withTls: number;
   readonly faults: number;
   /** Windows that gateways were told are safe, and risks that the plant stored. */
   readonly acknowledged: number;
@@ -40,6 +42,7 @@ export function reportOf(results: readonly ScheduleResult[], notRun: readonly Fa
   const { p50, max } = figures(recoveries.map((recovery) => recovery.seconds));
   return {
     schedules: results.length,
+    withTls: results.filter(({ transport }) => transport === "tls").length,
     faults: kinds.length,
     acknowledged: sum(({ verdict }) => verdict.acknowledged),
     risks: sum(({ verdict }) => verdict.risks),

@@ -4,7 +4,7 @@ import { check, type Verdict } from "./checker.ts";
 import { INJECTORS, type Restarted } from "./inject.ts";
 import { type LogMarks, markLog, readLog } from "./log-journal.ts";
 import { Plant, type PlantOptions } from "./plant.ts";
-import type { Fault, FaultKind } from "./schedule.ts";
+import { type Fault, type FaultKind, type Transport, transportOf } from "./schedule.ts";
 
 /** What services promise on SIGTERM. */
 const STOP_MS = 10_000;
@@ -27,6 +27,7 @@ export type Recovery = { readonly kind: FaultKind; readonly seconds: number };
 
 export type ScheduleResult = {
   readonly seed: number;
+  readonly transport: Transport;
   readonly verdict: Verdict;
   /** Faults that were done, in order. */
   readonly faults: readonly FaultKind[];
@@ -103,7 +104,7 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
   const seconds = (performance.now() - startedMs) / 1000;
   const own = spans.ownRecoveries();
   if (problems.length > 0) for (const process of plant.processes) say(`${process.name}, its last lines:\n${process.tail()}`);
-  return { seed, verdict, faults: done, recoveries: own, underWayAtKills, exits, problems, seconds };
+  return { seed, transport: transportOf(seed), verdict, faults: done, recoveries: own, underWayAtKills, exits, problems, seconds };
 
   async function inject(fault: Fault): Promise<void> {
     const span = spans.open(fault.kind);
@@ -144,7 +145,10 @@ const HARMLESS: ReadonlySet<FaultKind> = new Set([
   "poison-message",
   "corrupt-ciphertext",
   "foreign-key",
+  "forged-frame",
   "oversize-message",
+  "renewed-gateway",
+  "rotated-keys",
   "clock-skew",
   "time-series-down",
 ]);

@@ -30,13 +30,27 @@ export const FAULTS = {
   "poison-message": { steps: [0, 0] },
   "corrupt-ciphertext": { steps: [0, 0] },
   "foreign-key": { steps: [0, 0] },
+  "forged-frame": { steps: [0, 0] },
   "oversize-message": { steps: [0, 0] },
+  "renewed-gateway": { steps: [0, 0] },
+  "rotated-keys": { steps: [0, 0] },
+  "renewed-server": { steps: [0, 0] },
+  "damaged-register": { steps: [40, 120] },
 } as const satisfies Record<string, { readonly steps: readonly [least: number, most: number] }>;
 
 export type FaultKind = keyof typeof FAULTS;
 /** What only a Kafka can be struck with: its own death, and a member of a group frozen for so long that another takes its place. */
 export const KAFKA_KINDS: ReadonlySet<FaultKind> = new Set(["kill-kafka", "stale-member"]);
+/** What needs certificates. */
+export const TLS_KINDS: ReadonlySet<FaultKind> = new Set(["renewed-server"]);
 export const FAULT_KINDS = Object.keys(FAULTS) as readonly FaultKind[];
+
+/** How gateways and console reach the brokers: with mutual TLS; in every third schedule without, as a plant on one machine may. */
+export type Transport = "tls" | "plain";
+
+export function transportOf(seed: number): Transport {
+  return seed % 3 === 0 ? "plain" : "tls";
+}
 
 /** What must have happened since the fault before: so many frames acknowledged to gateways, or so many new risks at the console. */
 export type Trigger = { readonly on: "acknowledged" | "risks"; readonly count: number };

@@ -2,7 +2,11 @@ import { readDocument } from "@smile/runtime/document-file";
 import { openEmbeddedLog } from "@smile/runtime/embedded-log";
 import { readJsonFile } from "@smile/runtime/json-file";
 import type { Log, OutRecord } from "@smile/runtime/log";
+import { openPlantRegistry } from "@smile/runtime/plant-registry";
+import type { PlantsConfig } from "@smile/runtime/plants-config";
 import { runServiceCommand } from "@smile/runtime/service-command";
+import type { TlsSettings } from "@smile/runtime/tls-config";
+import { watchTlsFiles } from "@smile/runtime/tls-files";
 import { DeploymentDocument } from "@smile/schemas/documents";
 import { startStreamProcessor } from "@smile/stream-processor/service";
 
@@ -10,9 +14,12 @@ import { startStreamProcessor } from "@smile/stream-processor/service";
 type Settings = {
   readonly log: { readonly path: string };
   readonly deployments: readonly string[];
-  readonly frames: { readonly port: number };
-  readonly scores: { readonly port: number };
+  readonly plants: PlantsConfig;
+  readonly frames: Listen;
+  readonly scores: Listen;
 };
+
+type Listen = { readonly port: number; readonly tls?: TlsSettings };
 
 /** Long enough that a kill finds something that was promised and is not there. */
 const LATE_MS = 400;
@@ -26,18 +33,24 @@ export async function runMutant(brokenTopic: string): Promise<never> {
     name: "stream-processor",
     summary: `Broken on purpose: promises records of ${brokenTopic} before they are durable.`,
     details: "",
-    start: async ({ configFile, logger: loggerAt }: Parameters<Parameters<typeof runServiceCommand>[0]["start"]>[0]) => {
+    start: async ({ configFile, folder, logger: loggerAt }: Parameters<Parameters<typeof runServiceCommand>[0]["start"]>[0]) => {
       const settings = readJsonFile(configFile, "configuration") as Settings;
       const logger = loggerAt("info");
       await using opened = new AsyncDisposableStack();
       const log = opened.use(await openEmbeddedLog({ path: settings.log.path, logger }));
+      const plants = opened.use(openPlantRegistry({ plants: settings.plants, folder, logger }));
+      const listen = ({ port, tls }: Listen) => ({
+        ...{ host: "127.0.0.1", port },
+        tls: tls && opened.use(watchTlsFiles({ settings: tls, folder, logger })),
+      });
       const service = opened.use(
         await startStreamProcessor({
           log: tooEarly(log, brokenTopic),
           logger,
           deployments: settings.deployments.map((path) => readDocument(DeploymentDocument, path, "deployment")),
-          frames: { host: "127.0.0.1", port: settings.frames.port },
-          scores: { host: "127.0.0.1", port: settings.scores.port },
+          plants,
+          frames: listen(settings.frames),
+          scores: listen(settings.scores),
           limits: { lingerMs: 20, openPerKind: 4 },
           partitions: 4,
         }),

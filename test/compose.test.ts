@@ -1,9 +1,17 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { userInfo } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "vitest";
+import { RiskStore } from "@smile/plant-console/store";
+import { LogConfig } from "@smile/runtime/log-config";
+import { WITHOUT_TLS } from "@smile/runtime/tls-config";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { parse } from "yaml";
+import { freePort } from "./support/free-port.ts";
+import { temporaryFolder } from "./support/small-deployment.ts";
+import { startShell } from "./support/smile-process.ts";
 
 const FOLDER = fileURLToPath(new URL("../compose", import.meta.url));
 const text = readFileSync(join(FOLDER, "compose.yaml"), "utf8");
@@ -14,12 +22,20 @@ type Service = {
   readonly restart?: string;
   readonly command?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
+  readonly entrypoint?: readonly string[];
+  readonly networks?: readonly string[];
+  readonly network_mode?: string;
+  readonly mem_limit?: string;
   readonly ports?: readonly string[];
   readonly volumes?: readonly string[];
   readonly healthcheck?: unknown;
   readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
 };
-const compose = parse(text, { merge: true }) as { services: Record<string, Service>; volumes: Record<string, unknown> };
+const compose = parse(text, { merge: true }) as {
+  services: Record<string, Service>;
+  volumes: Record<string, unknown>;
+  networks: Record<string, unknown>;
+};
 const services = Object.entries(compose.services);
 
 describe("compose.yaml", () => {
@@ -53,8 +69,9 @@ describe("compose.yaml", () => {
     }
   });
 
-  it("declares every volume that it mounts, and mounts only files that are there", () => {
-    for (const [name, { volumes = [] }] of services) {
+  it("declares every network and volume that it uses, and mounts only files that are there", () => {
+    for (const [name, { volumes = [], networks = [] }] of services) {
+      for (const network of networks) expect(Object.keys(compose.networks), name).toContain(network);
       for (const volume of volumes) {
         const [source = ""] = volume.split(":");
         if (source.startsWith("./")) expect(existsSync(join(FOLDER, source)), `${name}: ${source}`).toBe(true);
@@ -63,33 +80,137 @@ describe("compose.yaml", () => {
     }
   });
 
-  it("gives the plant's keystore to the plant alone, and the head to the model service alone", () => {
+  it("gives each party's files to that party alone", () => {
     const mounting = (volume: string) =>
       services.flatMap(([name, { volumes = [] }]) => (volumes.some((each) => each.startsWith(`${volume}:`)) ? [name] : [])).sort();
     expect(mounting("plant")).toEqual(["plant-console", "setup"]);
-    expect(mounting("model")).toEqual(["model-service", "setup"]);
+    expect(mounting("passphrase")).toEqual(["plant-console", "secrets", "setup"]);
+    expect(mounting("model-service")).toEqual(["model-service", "setup"]);
+    expect(mounting("stream-processor")).toEqual(["setup", "stream-processor"]);
+    for (const gateway of ["hall-1", "hall-2"]) expect(mounting(gateway)).toEqual([`edge-${gateway}`, "setup"]);
+    // The key of the operator's authority, and the head before it is handed over.
+    for (const volume of ["operator", "model"]) expect(mounting(volume)).toEqual(["setup"]);
   });
 
-  it("starts services with configurations that they accept: only what setup makes is missing here", () => {
-    const configured = services.flatMap(([name, { command = [] }]) =>
-      Array.from(command.join(" ").matchAll(/(\S+) --config \/smile\/compose\/config\/(\S+\.json)/g), ([, service, file]) => ({
-        name,
-        service,
-        file,
-      })),
-    );
-    expect(configured.length).toBeGreaterThanOrEqual(5);
-    for (const { name, service, file } of configured) {
-      const main = fileURLToPath(new URL("../cli/src/main.ts", import.meta.url));
-      const { status, stderr } = spawnSync(process.execPath, [main, service!, "--config", join(FOLDER, "config", file!)], {
-        encoding: "utf8",
-        timeout: 30_000,
-      });
-      expect(`${name}: ${stderr}`).not.toContain("CONFIG_INVALID");
-      expect(`${name}: ${stderr}`).toContain("FILE_MISSING");
-      expect(status, name).not.toBe(0);
-    }
+  it("does without TLS only in networks of one party", () => {
+    const inside = (network: string) => services.flatMap(([name, { networks = [] }]) => (networks.includes(network) ? [name] : [])).sort();
+    expect(inside("operator")).toEqual(["kafka", "model-service", "stream-processor"]);
+    expect(inside("plant")).toEqual(["grafana", "influxdb", "plant-console"]);
+    expect(inside("between")).toEqual(["edge-hall-1", "edge-hall-2", "plant-console", "stream-processor"]);
+    for (const [name, { networks, network_mode }] of services) expect([name, networks?.length ?? network_mode]).not.toContain(undefined);
   });
+
+  it("leaves every program of ours twice the memory that opening a keystore takes, beside what it runs in", () => {
+    const ours = services.filter(([, { build }]) => build !== undefined);
+    expect(ours.length).toBeGreaterThanOrEqual(7);
+    for (const [name, { mem_limit = "" }] of ours)
+      expect(Number(/^(\d+)m$/.exec(mem_limit)?.[1]), name).toBeGreaterThanOrEqual(2 * 128 + 256);
+  });
+});
+
+describe("what secrets.sh and setup.sh make", () => {
+  const temporary = temporaryFolder();
+  const root = temporary.path;
+  afterAll(() => temporary[Symbol.dispose]());
+  const volumes = Object.keys(compose.volumes).filter((name) => !["kafka", "influxdb", "grafana"].includes(name));
+  const { uid, gid } = userInfo();
+  const run = async (script: string) => {
+    const { code, stderr } = await startShell(`sh ${join(FOLDER, script)} "${root}"`, { env: { SMILE_USER: `${uid}:${gid}` } }).ended;
+    expect(code, stderr).toBe(0);
+  };
+  const hashes = () =>
+    new Map(
+      readdirSync(root, { recursive: true, encoding: "utf8" })
+        .filter((path) => statSync(join(root, path)).isFile())
+        .map((path) => [
+          path,
+          createHash("sha256")
+            .update(readFileSync(join(root, path)))
+            .digest("hex"),
+        ]),
+    );
+
+  beforeAll(async () => {
+    for (const name of volumes) mkdirSync(join(root, name));
+    await run("secrets.sh");
+    await run("setup.sh");
+  }, 120_000);
+
+  it("is made once, and stays as it is when they run again", async () => {
+    const before = hashes();
+    await run("secrets.sh");
+    await run("setup.sh");
+    expect(hashes()).toEqual(before);
+    const mode = (path: string) => statSync(join(root, path)).mode & 0o777;
+    expect(mode("passphrase/passphrase")).toBe(0o400);
+    for (const path of ["model-service/signing-key.json", "stream-processor/key.pem", "hall-1/key.pem", "operator/authority-key.pem"])
+      expect([path, mode(path)]).toEqual([path, 0o600]);
+  }, 60_000);
+
+  it("leaves secrets of one party in no folder of another", () => {
+    const text = (path: string) => readFileSync(join(root, path), "latin1");
+    const secret = (path: string) => (path.endsWith(".pem") ? text(path).split("\n")[1]! : (JSON.parse(text(path)).secretKey as string));
+    const homes: Record<string, readonly string[]> = {
+      "operator/authority-key.pem": ["operator"],
+      "operator/stream-processor/key.pem": ["operator", "stream-processor"],
+      "operator/model-service/signing-key.json": ["operator", "model-service"],
+      "plant/console/key.pem": ["plant"],
+      "hall-1/key.pem": ["plant", "hall-1"],
+      "hall-1/signing-key.json": ["plant", "hall-1"],
+      "hall-2/signing-key.json": ["plant", "hall-2"],
+    };
+    for (const [path, allowed] of Object.entries(homes)) {
+      const holders = [...hashes().keys()].filter((each) => text(each).includes(secret(path))).map((each) => each.split("/")[0]!);
+      expect([path, [...new Set(holders)].toSorted()]).toEqual([path, allowed.toSorted()]);
+    }
+    expect([...hashes().keys()].filter((path) => path.endsWith("keystore.json"))).toEqual(["plant/keystore.json"]);
+    expect([...hashes().keys()].filter((path) => path.endsWith("head.json"))).toEqual(["model/head.json", "model-service/head.json"]);
+  });
+
+  it("is what every service starts from, with the file's own command and variables, and scores come back to the plant", async () => {
+    // What only Docker has here: names of containers, and a Kafka.
+    const ports = { frames: await freePort(), scores: await freePort() };
+    for (const service of ["stream-processor", "model-service"]) {
+      const path = join(root, service, `${service}.json`);
+      const settings = JSON.parse(readFileSync(path, "utf8")) as { log: { kafka?: unknown } };
+      expect(LogConfig.parse(settings.log).kafka).toMatchObject({ brokers: ["kafka:9092"], withoutTls: WITHOUT_TLS });
+      writeFileSync(path, JSON.stringify({ ...settings, log: { path: join(root, "log.db") } }));
+    }
+    await using opened = new AsyncDisposableStack();
+    const start = async (name: string, env: Record<string, string> = {}) => {
+      const { entrypoint, command = [], environment = {} } = compose.services[name]!;
+      const line = (entrypoint === undefined ? ["exec", "smile", ...command] : command).join(" ").replaceAll(" /", ` ${root}/`);
+      const variables = Object.entries(environment).map(([key, value]) => [key, String(value).replace(/^\/(?!\/)/, `${root}/`)]);
+      const port = await freePort();
+      const running = opened.use(
+        startShell(line.replace("--steps 100000 --pace 1000", "--steps 60 --pace 0"), {
+          env: { ...Object.fromEntries(variables), ...env, SMILE_HEALTH_PORT: `${port}` },
+        }),
+      );
+      const healthy = running.line(/health and metrics are served/).then(async () => {
+        await vi.waitUntil(async () => (await fetch(`http://127.0.0.1:${port}/readyz`)).ok, { timeout: 20_000, interval: 50 });
+      });
+      return { running, healthy };
+    };
+    const operator = [
+      await start("stream-processor", { SMILE_FRAMES_PORT: `${ports.frames}`, SMILE_SCORES_PORT: `${ports.scores}` }),
+      await start("model-service"),
+    ];
+    await Promise.all(operator.map(({ healthy }) => healthy));
+    const console = await start("plant-console", { SMILE_MQTT_URL: `mqtts://localhost:${ports.scores}` });
+    await console.healthy;
+    const agents = await Promise.all(
+      ["edge-hall-1", "edge-hall-2"].map((name) => start(name, { SMILE_MQTT_URL: `mqtts://localhost:${ports.frames}` })),
+    );
+    for (const { running, healthy } of agents) {
+      healthy.catch(() => {}); // it may end before anybody asks
+      const { code, stderr } = await running.ended;
+      expect(code, stderr).toBe(0);
+    }
+    using store = new RiskStore({ path: join(root, "plant/console/plant-console.db"), plant: "demo" });
+    await vi.waitUntil(() => store.counts().risks > 100, { timeout: 20_000, interval: 20 });
+    for (const { running } of [console, ...operator]) expect((await running.stop("SIGTERM")).code).toBe(0);
+  }, 90_000);
 });
 
 const plugin = spawnSync("docker", ["compose", "version"], { encoding: "utf8" }).status === 0;

@@ -14,6 +14,15 @@ export const catalogue = {
   },
   TRAINING_IMPOSSIBLE: { retriable: false, fix: "give training more machines, complete rows, both outcomes, or a larger penalty" },
 
+  // Records of people
+  MAPPING_INVALID: { retriable: false, fix: "correct the named columns of the mapping, or the file; every column is named once" },
+  IDENTIFIER_AS_FEATURE: {
+    retriable: false,
+    fix: "make the column the identifier or ignore it; an exact quantity may be rounded to bands first",
+  },
+  SENSITIVE_COLUMN: { retriable: false, fix: "ignore the column, or permit it in the mapping with a reason, which is logged" },
+  RECORDS_TOO_FEW: { retriable: false, fix: "give more records: what is learned from a few people tells about each of them" },
+
   // Identities, certificates and secrets at rest
   PASSPHRASE_MISSING: {
     retriable: false,

@@ -136,7 +136,7 @@ const vocabularies: readonly (readonly [SensitiveKind, ReadonlySet<string>])[] =
     ],
   ],
   [
-    "family",
+    "family status",
     [
       "single",
       "married",

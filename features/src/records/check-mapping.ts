@@ -7,6 +7,8 @@ import { type SensitiveKind, sensitiveByName } from "./sensitive-columns.ts";
 export type PermittedColumn = { readonly column: string; readonly kind: SensitiveKind | "declared"; readonly reason: string };
 
 const SHORTEST_REASON = 10;
+/** More categories, or places in an order, than this are no segmentation's business. */
+export const MOST_CATEGORIES = 64;
 
 export function refuseMapping(column: string, rule: string): never {
   throw new PipelineError("MAPPING_INVALID", `column "${column}" ${rule}`, { column });
@@ -66,6 +68,8 @@ function checkShapes({ columns, permissions }: RecordMapping): void {
     if (!(Number.isFinite(weight) && weight > 0)) refuseMapping(column, "needs a weight above 0");
     if (kind === "ordinal" && (values === undefined || values.length < 2)) refuseMapping(column, "needs its values in order, at least two");
     if (kind === "numeric" && values !== undefined) refuseMapping(column, "is numeric and takes no values");
+    if (values !== undefined && values.length > MOST_CATEGORIES)
+      refuseMapping(column, `lists ${values.length} values; group them to at most ${MOST_CATEGORIES}`);
     if (values !== undefined && new Set(values).size !== values.length) refuseMapping(column, "names a value twice");
   }
   const permitted = permissions.map(({ column }) => column);

@@ -1,5 +1,5 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
-import { checkMapping, type PermittedColumn, refuseIdentifier, refuseMapping, refuseSensitive } from "./check-mapping.ts";
+import { checkMapping, MOST_CATEGORIES, type PermittedColumn, refuseIdentifier, refuseMapping, refuseSensitive } from "./check-mapping.ts";
 import { coarseDeviation, coarseMean, coarseShare } from "./coarse-numbers.ts";
 import { ColumnSurvey } from "./column-survey.ts";
 import { identifyingByContent } from "./identifying-columns.ts";
@@ -10,8 +10,6 @@ import { sensitiveByContent } from "./sensitive-columns.ts";
 export const LEAST_RECORDS = 50;
 /** A category that fewer records share is not named in the feature set; who has it counts as unknown. */
 export const LEAST_PER_CATEGORY = 10;
-/** More categories than this are no segmentation's business: each costs a feature. */
-const MOST_CATEGORIES = 64;
 /** Share of the present values that must be numbers, or listed, for a column to be what its mapping says. */
 const LEAST_UNDERSTOOD = 0.9;
 
@@ -25,7 +23,7 @@ export type FittedRecordFeatureSet = {
 };
 
 export type FitOptions = {
-  /** Default 3: a value that is rarer than one in a few hundred decides no distance alone. */
+  /** Default 4: no value counts for more than four deviations in a distance. */
   readonly clip?: number;
   /** Default 8. */
   readonly bits?: number;
@@ -40,7 +38,7 @@ export type FitOptions = {
 export function fitRecordFeatureSet(
   mapping: RecordMapping,
   records: Iterable<RecordValues>,
-  { clip = 3, bits = 8 }: FitOptions = {},
+  { clip = 4, bits = 8 }: FitOptions = {},
 ): FittedRecordFeatureSet {
   const features = mapping.columns.map(({ column }) => new ColumnSurvey(column));
   const identifier = new ColumnSurvey(mapping.identifier);
@@ -75,9 +73,12 @@ function checkContent({ column }: MappedColumn, survey: ColumnSurvey, permitted:
   if (survey.present < LEAST_RECORDS) refuseMapping(column, `has a value in ${survey.present} records only`);
   const sign = identifyingByContent(survey);
   if (sign !== null) refuseIdentifier(column, sign);
-  const kind = sensitiveByContent(survey.counts.keys());
+  const kind = sensitiveByContent(survey.counts);
   if (kind !== null && !permitted.some((permission) => permission.column === column)) refuseSensitive(column, kind, "its values");
-  if (survey.counts.size < 2) refuseMapping(column, "has one value only: ignore it");
+  const commonest = survey.counts.values().reduce((most, count) => Math.max(most, count), 0);
+  // Else the column would single out the few who differ.
+  if (survey.present - commonest < LEAST_PER_CATEGORY)
+    refuseMapping(column, `has the same value in all but fewer than ${LEAST_PER_CATEGORY} records: ignore it`);
 }
 
 function fitNumeric({ column, weight = 1 }: MappedColumn, survey: ColumnSurvey): RecordColumn {
@@ -107,7 +108,7 @@ function fitCategorical({ column, values, weight = 1 }: MappedColumn, survey: Co
 }
 
 function moments(column: string, mean: number, deviation: number): { mean: number; deviation: number } {
-  if (!(deviation > 1e-9 * Math.max(1, Math.abs(mean)))) refuseMapping(column, "does not vary: ignore it");
+  if (!(deviation > 1e-9 * Math.max(1, Math.abs(mean)))) refuseMapping(column, "hardly varies: ignore it");
   return { mean: coarseMean(mean, deviation), deviation: coarseDeviation(deviation) };
 }
 

@@ -176,9 +176,22 @@ const vocabularies: readonly (readonly [SensitiveKind, ReadonlySet<string>])[] =
   ],
 ].map(([kind, words]) => [kind as SensitiveKind, new Set(words)] as const);
 
-/** The kind that a column's values tell of, whatever it is called: at least two different ones, all out of one vocabulary. */
-export function sensitiveByContent(values: Iterable<string>): SensitiveKind | null {
-  const plain = [...new Set(Array.from(values, plainLetters))].filter((value) => !neutral.includes(value));
-  if (plain.length < 2) return null;
-  return vocabularies.find(([, words]) => plain.every((value) => words.has(value)))?.[0] ?? null;
+/** Share of the values that must come out of one vocabulary: a few slips of the pen hide nothing. */
+const MOSTLY = 0.9;
+
+/**
+ * The kind that a column's values tell of, whatever it is called: most of them, and at least two different ones, out of one vocabulary.
+ * @param counts how many records hold each value
+ */
+export function sensitiveByContent(counts: ReadonlyMap<string, number>): SensitiveKind | null {
+  const telling = Array.from(counts, ([value, count]) => [plainLetters(value), count] as const).filter(
+    ([value]) => !neutral.includes(value),
+  );
+  const total = telling.reduce((sum, [, count]) => sum + count, 0);
+  for (const [kind, words] of vocabularies) {
+    const found = telling.filter(([value]) => words.has(value));
+    const known = found.reduce((sum, [, count]) => sum + count, 0);
+    if (new Set(found.map(([value]) => value)).size >= 2 && known >= MOSTLY * total) return kind;
+  }
+  return null;
 }

@@ -27,8 +27,9 @@ export type ChooseOptions = {
   /** Ks to try; default 2 to 8. */
   readonly range?: readonly number[];
   readonly seed: number;
+  /** Per K; default 5. */
   readonly restarts?: number;
-  /** Records that stability is measured on; default 4,000. */
+  /** Centroids are fitted, and stability is measured, on at most so many records; default 4,000. */
   readonly sample?: number;
   /** A number of segments is out when one of them would have fewer records; default 10, the smallest segment that is ever shown. */
   readonly smallestSegment?: number;
@@ -36,8 +37,12 @@ export type ChooseOptions = {
 
 /** Below this, halves of the same people disagree on so many of them that the segments say more of the sample than of the people. */
 const STABLE = 0.8;
-const HALVINGS = 4;
-const RESTARTS_PER_HALF = 4;
+/** Kaufman and Rousseeuw (1990): below 0.25 there is no substantial structure that distances alone would show. */
+const LOW = 0.25;
+/** Halves that agree so well leave little doubt. */
+const CERTAIN = 0.95;
+const HALVINGS = 3;
+const RESTARTS_PER_HALF = 3;
 
 /**
  * Fits each K and takes the largest silhouette among those that are stable; where none is, the most stable one.
@@ -46,11 +51,11 @@ const RESTARTS_PER_HALF = 4;
  * @throws {RangeError} when `range` is empty
  */
 export function chooseSegments(options: ChooseOptions): ChosenSegments {
-  const { features, range = [2, 3, 4, 5, 6, 7, 8], seed, restarts, sample = 4000, smallestSegment = 10 } = options;
+  const { features, range = [2, 3, 4, 5, 6, 7, 8], seed, restarts = 5, sample = 4000, smallestSegment = 10 } = options;
   if (range.length === 0) throw new RangeError("range is empty; it must name at least one number of segments");
   const points = seededSample(features, sample, seed, "stability");
   const fits = range.map((k) => {
-    const fit = trainSegments({ features, k, seed, ...(restarts === undefined ? {} : { restarts }) });
+    const fit = trainSegments({ features, k, seed, restarts, sample });
     const choice: SegmentChoice = {
       k,
       silhouette: silhouette(features, fit.segments, { seed }),
@@ -93,8 +98,10 @@ function explain(chosen: SegmentChoice, tried: readonly SegmentChoice[], rule: "
     sentences.push(
       `No number of segments is stable: two halves of the records agree at most ${chosen.stability.toFixed(2)} of ${STABLE}. Take these segments as one way among several of cutting what has no clear groups.`,
     );
-  if (chosen.silhouette < 0.25)
+  if (chosen.silhouette < LOW && chosen.stability < CERTAIN)
     sentences.push("The silhouette is low: segments touch, and people near a border could as well be in the next one.");
+  else if (chosen.silhouette < LOW)
+    sentences.push("The silhouette is low, as with many columns of noise it always is; that the halves agree so well says more.");
   if (out.length > 0) sentences.push(`${out.join(", ")} would leave a segment of fewer than ${smallest} records.`);
   return sentences.join(" ");
 }

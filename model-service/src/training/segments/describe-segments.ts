@@ -67,14 +67,15 @@ function trait(column: RecordColumn, category: number | null, deviations: number
     const typical = column.shares[category]!;
     const share = Math.min(1, Math.max(0, typical + deviations * categoricalDeviation(column)));
     const name = column.values[category]!;
-    return { ...known, category: name, words: `${column.column} is ${name} for ${percent(share)} (${percent(typical)} of all)` };
+    return { ...known, category: name, words: `${column.column} is ${name} for ${percent(share)} (typical ${percent(typical)})` };
   }
   const range = column.kind === "ordinal" ? column.values.length - 1 : Number.POSITIVE_INFINITY;
   const mean = column.kind === "categorical" ? 0 : column.mean + deviations * column.deviation;
   const place = (value: number) => ordinalPlace(column, Math.min(range, value));
   const typical = column.kind === "categorical" ? 0 : column.mean;
-  const words =
-    level === "typical" ? `${column.column} is typical` : `${column.column} is ${level} (about ${place(mean)}; ${place(typical)} of all)`;
+  const [own, all] = [place(mean), place(typical)];
+  const figures = own === all ? "" : ` (about ${own}; typical ${all})`;
+  const words = level === "typical" ? `${column.column} is typical` : `${column.column} is ${level}${figures}`;
   return { ...known, category: null, words };
 }
 

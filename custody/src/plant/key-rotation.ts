@@ -59,14 +59,26 @@ export async function activateKeys(access: PlantAccess, { retainMs }: { readonly
   return { keyEpoch: Math.max(...epochs), gateways, serial: register.serial };
 }
 
-/** Destroys keys whose retention has ended: in the keystore, then in the register. Each is recorded. */
+/**
+ * Destroys keys whose retention has ended: in the keystore, then in the register. Each is recorded. Those that the console has destroyed
+ * and recorded before leave plant.json and the register here.
+ * @returns `destroyed`: all that have left the register now
+ */
 export async function destroyExpiredKeys(access: PlantAccess) {
   using plant = await openPlant(access);
   const { keystore, destroyed } = destroyExpired(plant.keystore, access.nowMs);
-  if (destroyed.length === 0) return { destroyed: [], serial: plant.document.serial };
+  const gone = plant.document.keys.filter((listed) => !keystore.keys.some((key) => isSameKey(key, listed)));
+  if (gone.length === 0) return { destroyed: [], serial: plant.document.serial };
   const notes = destroyed.map((key) => ["key-destroyed", factsOf(key)] as const);
-  const { register } = await commit(plant, { document: plant.document, keystore, notes });
-  return { destroyed: destroyed.map(({ keyEpoch, keyId, gateway }) => ({ keyEpoch, keyId, gateway })), serial: register.serial };
+  const change = { document: plant.document, notes, ...(destroyed.length > 0 && { keystore }) };
+  const { register } = await commit(plant, change);
+  return { destroyed: gone.map(({ keyEpoch, keyId, gateway }) => ({ keyEpoch, keyId, gateway })), serial: register.serial };
+}
+
+type KeyName = Pick<KeystoreKey, "keyEpoch" | "gateway" | "paramsId">;
+
+function isSameKey(a: KeyName, b: KeyName): boolean {
+  return a.keyEpoch === b.keyEpoch && a.gateway === b.gateway && a.paramsId === b.paramsId;
 }
 
 function factsOf({ keyEpoch, keyId, gateway }: Pick<KeystoreKey, "keyEpoch" | "keyId" | "gateway">) {

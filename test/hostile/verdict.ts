@@ -1,0 +1,110 @@
+import { hash } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { type Frame, frameCodec, gapCodec, scoreCodec } from "@smile/schemas/envelopes";
+import { LOG_TOPICS } from "@smile/schemas/topics";
+import { growthBy } from "./figures.ts";
+import { HOSTILE_EPOCH } from "./frame-cases.ts";
+import { type HonestGateway, windowId } from "./honest.ts";
+import { readAll } from "./log-tail.ts";
+import type { Desk, World } from "./world.ts";
+
+/** How long a console may have nothing new before what is missing counts as lost. */
+const PATIENCE_MS = 20_000;
+const LOOK_MS = 100;
+/** Refusals of the model service that say that a worker did not live through a batch, or met what it cannot explain. */
+const DEATHS = ["WORKER_DIED", "SCORING_FAILED"];
+
+export type Verdict = {
+  /** What was taken of somebody hostile, in words. */
+  readonly accepted: readonly string[];
+  readonly crashes: readonly string[];
+  /** Good windows that a console has not, or not as they must be. */
+  readonly lost: readonly string[];
+  readonly goodWindows: number;
+};
+
+/** Waits until every console has what the honest gateways sent, and looks at all that is stored anywhere. */
+export async function judge(world: World, honest: readonly HonestGateway[]): Promise<Verdict> {
+  const accepted = new Set<string>();
+  const lost: string[] = [];
+  for (const desk of [...world.desks, world.besieged]) {
+    const expected = expectedAt(desk, honest);
+    await stored(desk, expected.size, () => world.services.some(({ hasEnded }) => hasEnded));
+    lost.push(...compare(desk, expected, accepted));
+  }
+  await readFrames(world, honest, accepted);
+  for (const { value } of await readAll(world.log, LOG_TOPICS.scores)) {
+    if (gapCodec.claims(value)) accepted.add(`gap in the log: ${hash("sha256", value)}`);
+    else
+      for (const { gateway, epoch, sequence } of scoreCodec.decode(value).parts)
+        if (epoch === HOSTILE_EPOCH) accepted.add(`scored: ${gateway} ${epoch} ${sequence}`);
+  }
+  return {
+    accepted: [...accepted],
+    crashes: await crashesOf(world),
+    lost,
+    goodWindows: honest.reduce((sum, { expected }) => sum + expected.size, 0),
+  };
+}
+
+function expectedAt({ plant }: Desk, honest: readonly HonestGateway[]): ReadonlyMap<string, number> {
+  return new Map(honest.filter(({ party }) => party.plant === plant).flatMap(({ expected }) => [...expected]));
+}
+
+async function stored({ journal }: Desk, count: number, isHopeless: () => boolean): Promise<void> {
+  let sinceMs = performance.now();
+  while (journal.risks.length < count && performance.now() - sinceMs < PATIENCE_MS && !isHopeless()) {
+    if (journal.read().length > 0) sinceMs = performance.now();
+    else await delay(LOOK_MS);
+  }
+  journal.read();
+}
+
+function compare({ process, journal }: Desk, expected: ReadonlyMap<string, number>, accepted: Set<string>): string[] {
+  const shown = new Set<string>();
+  const lost: string[] = [];
+  for (const risk of journal.risks) {
+    const id = windowId(risk, risk.lane);
+    const score = expected.get(id);
+    if (score === undefined) accepted.add(`shown at ${process.name}: ${id}`);
+    else if (shown.has(id)) lost.push(`${process.name} doubled ${id}`);
+    else if (score !== risk.score) lost.push(`${process.name} has ${risk.score} instead of ${score} for ${id}`);
+    shown.add(id);
+  }
+  for (const gap of journal.gaps()) accepted.add(`gap shown at ${process.name}: ${JSON.stringify(gap)}`);
+  for (const id of expected.keys()) if (!shown.has(id)) lost.push(`${process.name} lacks ${id}`);
+  return lost;
+}
+
+/** Every frame of the log must be one that an honest gateway sent, byte by byte, and be there once. */
+async function readFrames({ log }: World, honest: readonly HonestGateway[], accepted: Set<string>): Promise<void> {
+  const good = new Set(honest.flatMap(({ envelopes }) => [...envelopes]));
+  const seen = new Set<string>();
+  for (const { value, partition, offset } of await readAll(log, LOG_TOPICS.frames)) {
+    const digest = hash("sha256", value);
+    if (seen.has(digest)) accepted.add(`appended again: ${partition}/${offset}`);
+    else if (!good.has(digest)) accepted.add(`appended: ${nameOf(value) ?? digest}`);
+    seen.add(digest);
+  }
+}
+
+function nameOf(value: Uint8Array): string | undefined {
+  try {
+    const { gateway, epoch, sequence }: Frame = frameCodec.decode(value);
+    return `${gateway} ${epoch} ${sequence}`;
+  } catch {
+    return undefined;
+  }
+}
+
+async function crashesOf({ services, modelService }: World): Promise<string[]> {
+  const crashes = services.flatMap((service) => service.crashes);
+  if (modelService.hasEnded) return crashes;
+  const refused = growthBy("code", "smile_model_service_batches_refused_total", new Map(), await modelService.figures());
+  return [
+    ...crashes,
+    ...DEATHS.filter((code) => refused[code] !== undefined).map(
+      (code) => `model service: ${refused[code]} batches were refused with ${code}`,
+    ),
+  ];
+}

@@ -221,7 +221,7 @@ describe("who is refused by a broker with TLS", () => {
     // Another key that claims the certificate's public half: so the client's own TLS does not refuse the two together.
     const { x, y } = new X509Certificate(certificate).publicKey.export({ format: "jwk" });
     const { d } = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ format: "jwk" });
-    const forged = createPrivateKey({ key: { kty: "EC", crv: "P-256", x, y, d }, format: "jwk" });
+    const forged = createPrivateKey({ key: { kty: "EC", crv: "P-256", x: x!, y: y!, d: d! }, format: "jwk" });
     const key = forged.export({ format: "pem", type: "pkcs8" }).toString();
     const intruder = raw(running, { certificate, key }, { minVersion: version, maxVersion: version });
     await intruder.closed;

@@ -4,7 +4,7 @@ import { paramsId } from "@smile/he/params";
 import { type Deployment, documentId, type ModelCard } from "@smile/schemas/documents";
 import type { Part, Score } from "@smile/schemas/envelopes";
 import { paramsFromDocument } from "@smile/schemas/params-document";
-import { isConsistent, riskOf } from "./decide.ts";
+import { isConsistent, isFiniteUpTo, riskOf } from "./decide.ts";
 import type { LaneMap } from "./lane-map.ts";
 import { openScore, type Trust } from "./verification.ts";
 
@@ -61,10 +61,14 @@ export class ScoreReader {
   readonly #keys: ScoreKeys;
   readonly #laneMap: LaneMap;
 
-  /** @throws {PipelineError} DOCUMENT_INVALID when a card is of another feature set or has its alert bounds the wrong way round */
+  /**
+   * @throws {PipelineError} DOCUMENT_INVALID when a card is of another feature set, has its alert bounds the wrong way round, or makes
+   *   risks of some scores that are no finite numbers
+   */
   constructor(options: { deployment: Deployment; keys: ScoreKeys; laneMap: LaneMap }) {
     this.#deployment = options.deployment;
-    this.#paramsId = paramsId(paramsFromDocument(options.deployment.params));
+    const params = paramsFromDocument(options.deployment.params);
+    this.#paramsId = paramsId(params);
     this.#featureSetId = documentId(options.deployment.featureSet);
     this.#cards = new Map(options.deployment.cards.map((card) => [card.headId, card]));
     this.#keys = options.keys;
@@ -74,6 +78,10 @@ export class ScoreReader {
         throw new PipelineError("DOCUMENT_INVALID", `card ${card.name}: featureSetId is not the deployment's`, { headId: card.headId });
       if (!isConsistent(card.alert))
         throw new PipelineError("DOCUMENT_INVALID", `card ${card.name}: alert.clear is on the wrong side of alert.raise`, {
+          headId: card.headId,
+        });
+      if (!isFiniteUpTo(params.t / 2, card))
+        throw new PipelineError("DOCUMENT_INVALID", `card ${card.name}: scale and calibration make infinite risks of some scores`, {
           headId: card.headId,
         });
     }

@@ -48,4 +48,4 @@ it("the guide for security officers prints what it says, from nothing to a plant
   copyFileSync(join(folder.path, "model/deployment.json"), join(folder.path, "deployment.json"));
   copyFileSync(join(folder.path, "operator/service.json"), join(folder.path, "service.json"));
   await follow(stepsOf("docs/guides/security-officer.md", "officer"));
-}, 120_000);
+}, 180_000);

@@ -117,7 +117,9 @@ export class Operator implements AsyncDisposable {
 
   /** Every file of the folder as it is now: of databases that are in use, with the log that has still to go into them. */
   keepFiles(when: string): void {
-    for (const file of readdirSync(this.folder, { recursive: true, encoding: "utf8" })) {
+    const files = readdirSync(this.folder, { recursive: true, encoding: "utf8" });
+    this.#recorded.push({ name: `names of files ${when}`, bytes: Buffer.from(files.join("\n")) });
+    for (const file of files) {
       const path = join(this.folder, file);
       if (statSync(path).isFile()) this.#recorded.push({ name: `${file} ${when}`, bytes: readFileSync(path) });
     }
@@ -143,8 +145,9 @@ export class Operator implements AsyncDisposable {
     return [...this.#recorded, ...rows, ...this.#proxies.flatMap((proxy) => proxy.artefacts()), ...this.timeSeries.artefacts()];
   }
 
-  /** Files that the services have open, but for their programs'. */
+  /** Files that the services have open; none where the system does not tell. */
   openFiles(): string[] {
+    if (!existsSync("/proc/self/fd")) return [];
     const pids = SERVICES.flatMap((service) => this.#moduleFiles(service).map((file) => /-(\d+)-\d+$/.exec(file)![1]!));
     return [...new Set(pids)].flatMap((pid) => {
       const links = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));

@@ -64,9 +64,12 @@ export class Plant implements AsyncDisposable {
     return process;
   }
 
-  /** Sends all rows of a gateway, with a line that is no row and one of a machine without a lane among them, and waits for the agent's end. */
-  async send(gateway: GatewayName, { rows }: Telemetry): Promise<void> {
-    const agent = this.#start("edge-agent", join(plantPaths(this.folder).gateway(gateway), "edge-agent.json"), "pipe");
+  /** Sends all rows of a gateway, with a line that is no row and one of a machine without a lane among them, and waits for the agent's end.
+   * @param mutant module that changes the agent
+   */
+  async send(gateway: GatewayName, { rows }: Telemetry, mutant?: string): Promise<void> {
+    const config = join(plantPaths(this.folder).gateway(gateway), "edge-agent.json");
+    const agent = this.#start("edge-agent", config, { stdin: "pipe", mutant });
     const [first, ...others] = rows.get(gateway)!;
     const lines = [toNdjson(first!), MALFORMED_LINE, toNdjson({ ...first!, machine: STRAY_MACHINE }), ...others.map(toNdjson)];
     agent.stdin.end(lines.map((line) => `${line}\n`).join(""));
@@ -85,9 +88,14 @@ export class Plant implements AsyncDisposable {
     return this.#opened.disposeAsync();
   }
 
-  #start(service: "edge-agent" | "plant-console", config: string, stdin?: "pipe"): SmileProcess {
+  #start(
+    service: "edge-agent" | "plant-console",
+    config: string,
+    { stdin, mutant }: { readonly stdin?: "pipe"; readonly mutant?: string | undefined } = {},
+  ): SmileProcess {
     const main = join(ROOT, service, "src/main.ts");
-    return this.#opened.use(new SmileProcess(process.execPath, [main, "--config", config], stdin && { stdin }));
+    const preload = mutant === undefined ? [] : ["--import", mutant];
+    return this.#opened.use(new SmileProcess(process.execPath, [...preload, main, "--config", config], stdin && { stdin }));
   }
 }
 

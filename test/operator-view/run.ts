@@ -21,6 +21,8 @@ import type { Sentinel } from "./sentinel.ts";
 import { GATEWAYS, type GatewayName, sentinelDeployment, sentinelTelemetry, type Telemetry } from "./telemetry.ts";
 import { riskSentinels, telemetrySentinels } from "./telemetry-sentinels.ts";
 
+const NAMES_MACHINE = join(import.meta.dirname, "mutants/names-machine.ts");
+
 /** Mistakes that give something away, each made by somebody who works with the real thing. */
 export type Mistakes = {
   /** A deployment for tests, whose scheme does not encrypt, goes to a plant. */
@@ -29,6 +31,8 @@ export type Mistakes = {
   readonly consoleWritesToOperator?: boolean;
   /** Somebody copies a gateway's folder to the operator, as help with a question. */
   readonly carriesGateway?: GatewayName;
+  /** An agent is changed, so that its connection is called by a machine. */
+  readonly namesMachine?: GatewayName;
 };
 
 export type Run = {
@@ -61,7 +65,9 @@ export async function runPlantAndOperator(folder: string, mistakes: Mistakes = {
   const clients = plant.clients();
   await operator.start(plant.identityHash, clients);
   const console = await plant.startConsole(mistakes.consoleWritesToOperator ? operator.timeSeries.settings("console") : undefined);
-  await Promise.all(GATEWAYS.map((gateway) => plant.send(gateway, telemetry)));
+  await Promise.all(
+    GATEWAYS.map((gateway) => plant.send(gateway, telemetry, mistakes.namesMachine === gateway ? NAMES_MACHINE : undefined)),
+  );
   const windows = [...telemetry.windows.values()].flat().length;
   const risks = await plant.risks(windows, deployed.deployment.cards[0]!.headId);
   await provokeDeadLetters(operator, clients);

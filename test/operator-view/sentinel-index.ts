@@ -58,8 +58,10 @@ function bitOf(low: number, high: number): number {
 
 function stands({ bytes: wanted, wholeNumber }: Sentinel, bytes: Buffer, at: number): boolean {
   if (at < 0 || at + wanted.length > bytes.length || wanted.compare(bytes, at, at + wanted.length) !== 0) return false;
-  return !wholeNumber || !(isDigit(bytes[at - 1]) || isDigit(bytes[at + wanted.length]));
+  return !wholeNumber || !(isDigit(bytes[at - 1]) || bytes[at - 1] === POINT || isDigit(bytes[at + wanted.length]));
 }
+
+const POINT = 0x2e;
 
 function isDigit(byte: number | undefined): boolean {
   return byte !== undefined && byte >= 0x30 && byte <= 0x39;

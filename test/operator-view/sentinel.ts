@@ -5,7 +5,7 @@ export type Sentinel = {
   /** How it is written here. */
   readonly form: string;
   readonly bytes: Buffer;
-  /** A number in digits of its own: what is a part of a longer number is another one. */
+  /** A number in digits of its own: what is a part of a longer number, or stands behind a point, is another one. */
   readonly wholeNumber?: boolean;
 };
 

@@ -1,7 +1,7 @@
 import { createPrivateKey } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { openDecryptor } from "@smile/custody/decryptor";
-import { type Keystore, readKeystore } from "@smile/custody/keystore";
+import { type KeystoreKey, readKeystore } from "@smile/custody/keystore";
 import { credentialPaths, plantPaths } from "@smile/custody/plant/paths";
 import { PlantSecrets } from "@smile/custody/plant/plant-document";
 import { readSealed } from "@smile/custody/sealed-file";
@@ -29,7 +29,7 @@ export async function keySentinels(folder: string, passphrase: string, gateways:
     ...sealed("sealed secrets", paths.secrets),
     ...sealed("sealed keystore", paths.keystore),
     ...privateKey("TLS key of the console", readFileSync(credentialPaths(paths.console).key, "utf8")),
-    ...(await polynomialSentinels(keystore, params)),
+    ...(await Promise.all(keystore.keys.map((key) => polynomialSentinels(key, params)))).flat(),
   ];
   for (const gateway of gateways) {
     const { key, signingKey } = credentialPaths(paths.gateway(gateway));
@@ -56,10 +56,10 @@ function sealed(kind: string, path: string): Sentinel[] {
  * The secret polynomial as SEAL keeps it, transformed and in words of 64 bits; packed as the wire has it; and its coefficients, which are
  * -1, 0 and 1. Of these a byte tells too little: 24 in a row are looked for as bytes, 16 as words.
  */
-async function polynomialSentinels({ keys: [key] }: Keystore, params: Params): Promise<Sentinel[]> {
+async function polynomialSentinels(key: KeystoreKey, params: Params): Promise<Sentinel[]> {
   if (params.scheme !== "bgv") return [];
   const kind = "HE secret key";
-  const saved = Buffer.from(key!.secretKey, "base64");
+  const saved = Buffer.from(key.secretKey, "base64");
   const transformed = saved.subarray(SEAL_HEADER_BYTES);
   const words = new Uint32Array(Uint8Array.from(transformed).buffer);
   const coefficients = await secretCoefficients(saved, params);

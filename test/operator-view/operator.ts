@@ -5,20 +5,20 @@ import { initService, servicePaths } from "@smile/cli/operator/service-folder";
 import type { Deployed } from "@smile/model-service/deploy";
 import { writeJsonFile } from "@smile/runtime/json-file";
 import { LOG_TOPICS } from "@smile/schemas/topics";
-import { freePort } from "../support/free-port.ts";
 import { ROOT, SmileProcess } from "../support/smile-process.ts";
 import { RecordingEndpoint } from "./recording-endpoint.ts";
 import { type Client, RecordingProxy } from "./recording-proxy.ts";
 import type { Artefact } from "./search.ts";
 
 export const SERVICES = ["stream-processor", "model-service"] as const;
+type Side = "frames" | "scores";
 export type OperatorService = (typeof SERVICES)[number];
 const STARTED = { "stream-processor": /stream processor started/, "model-service": /model service started/ };
 const PAGES = ["healthz", "readyz", "metrics"];
 const RECORDER = join(import.meta.dirname, "record-modules.ts");
 /** What the operator's services are made of. The rest of the packages, custody before all, is not installed there. */
 const INSTALLED = ["errors", "features", "he", "schemas", "runtime", ...SERVICES];
-type Ports = Record<"frames" | "scores", { readonly port: number /** Of the record in front of it. */; readonly outside: number }>;
+
 /** The operator's side: its folder, its two services as processes, its time-series database, and records of all that they say. */
 export class Operator implements AsyncDisposable {
   readonly folder: string;
@@ -26,27 +26,25 @@ export class Operator implements AsyncDisposable {
   readonly deployment: string;
   readonly service: string;
   readonly timeSeries: RecordingEndpoint;
-  readonly #ports: Ports;
   readonly #opened = new AsyncDisposableStack();
   readonly #processes = new Map<OperatorService, { readonly process: SmileProcess; readonly healthUrl: string }>();
-  readonly #proxies: RecordingProxy[] = [];
+  readonly #proxies: Readonly<Record<Side, RecordingProxy>>;
   readonly #recorded: Artefact[] = [];
 
-  private constructor(folder: string, ports: Ports, timeSeries: RecordingEndpoint) {
+  private constructor(folder: string, proxies: Readonly<Record<Side, RecordingProxy>>, timeSeries: RecordingEndpoint) {
     this.folder = folder;
     this.deployment = join(folder, "deployment.json");
     this.service = servicePaths(folder).service;
-    this.#ports = ports;
-    this.timeSeries = this.#opened.use(timeSeries);
+    this.#proxies = proxies;
+    for (const each of [...Object.values(proxies), timeSeries]) this.#opened.use(each);
+    this.timeSeries = timeSeries;
   }
 
   static async found(folder: string, { deployment, heads }: Deployed): Promise<Operator> {
-    const broker = async () => ({ port: await freePort(), outside: await freePort() });
-    const ports: Ports = { frames: await broker(), scores: await broker() };
-    const url = ({ outside }: { outside: number }) => `mqtts://127.0.0.1:${outside}`;
-    const urls = { framesUrl: url(ports.frames), scoresUrl: url(ports.scores) };
+    const proxies = { frames: await RecordingProxy.open("broker of frames"), scores: await RecordingProxy.open("broker of scores") };
+    const operator = new Operator(folder, proxies, await RecordingEndpoint.open());
+    const urls = { framesUrl: proxies.frames.url, scoresUrl: proxies.scores.url };
     await initService({ folder, name: "operator", hosts: ["127.0.0.1"], ...urls, tls: true, days: 2, nowMs: Date.now() });
-    const operator = new Operator(folder, ports, await RecordingEndpoint.open());
     writeJsonFile(operator.deployment, deployment);
     writeJsonFile(join(folder, "head.json"), heads[0]);
     mkdirSync(join(folder, "tmp"));
@@ -72,14 +70,9 @@ export class Operator implements AsyncDisposable {
     const paths = servicePaths(this.folder);
     const tls = { certificate: paths.certificate, key: paths.key };
     const shared = { log: { path: "log.db", partitions: 1 }, plants: [{ register: this.register, identity }], audit: "audit.db" };
-    const { frames, scores } = this.#ports;
-    await Promise.all([
-      this.#start("stream-processor", {
-        ...shared,
-        deployments: [this.deployment],
-        frames: { port: frames.port, tls },
-        scores: { port: scores.port, tls },
-      }),
+    const anyPort = { port: 0, tls };
+    const [started] = await Promise.all([
+      this.#start("stream-processor", { ...shared, deployments: [this.deployment], frames: anyPort, scores: anyPort }),
       this.#start("model-service", {
         ...shared,
         deployments: [{ deployment: this.deployment, heads: ["head.json"] }],
@@ -87,11 +80,13 @@ export class Operator implements AsyncDisposable {
         threads: 1,
       }),
     ]);
+    const { framesUrl, scoresUrl } = JSON.parse(started) as Record<"framesUrl" | "scoresUrl", string>;
     const own = { certificate: readFileSync(paths.certificate, "utf8"), key: readFileSync(paths.key, "utf8") };
-    for (const [name, { port, outside }] of Object.entries(this.#ports)) {
-      const proxy = await RecordingProxy.open({ name: `broker of ${name}`, port: outside, brokerPort: port, tls: own, clients });
-      this.#proxies.push(this.#opened.use(proxy));
-    }
+    for (const [proxy, url] of [
+      [this.#proxies.frames, framesUrl],
+      [this.#proxies.scores, scoresUrl],
+    ] as const)
+      proxy.record({ brokerPort: Number(new URL(url).port), tls: own, clients });
   }
 
   /** The newest frame that the log has. */
@@ -142,7 +137,12 @@ export class Operator implements AsyncDisposable {
       using database = new Database(join(this.folder, file));
       return { name: `rows of ${file}`, bytes: database.dump() };
     });
-    return [...this.#recorded, ...rows, ...this.#proxies.flatMap((proxy) => proxy.artefacts()), ...this.timeSeries.artefacts()];
+    return [
+      ...this.#recorded,
+      ...rows,
+      ...Object.values(this.#proxies).flatMap((proxy) => proxy.artefacts()),
+      ...this.timeSeries.artefacts(),
+    ];
   }
 
   /** Files that the services have open; none where the system does not tell. */
@@ -150,7 +150,7 @@ export class Operator implements AsyncDisposable {
     if (!existsSync("/proc/self/fd")) return [];
     const pids = SERVICES.flatMap((service) => this.#moduleFiles(service).map((file) => /-(\d+)-\d+$/.exec(file)![1]!));
     return [...new Set(pids)].flatMap((pid) => {
-      const links = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
+      const links = readdirSync(`/proc/${pid}/fd`).map((fd) => linkOf(`/proc/${pid}/fd/${fd}`));
       return links.filter((link) => link.startsWith("/") && !/^\/(dev|proc|sys)\//.test(link));
     });
   }
@@ -171,18 +171,28 @@ export class Operator implements AsyncDisposable {
     return files.map((file) => join(this.installation, file));
   }
 
-  async #start(service: OperatorService, config: object): Promise<void> {
-    const healthPort = await freePort();
+  /** @returns its line that says so */
+  async #start(service: OperatorService, config: object): Promise<string> {
     const file = join(this.folder, `${service}.json`);
-    const monitoring = { health: { port: healthPort }, timeSeries: this.timeSeries.settings(service) };
+    const monitoring = { health: { port: 0 }, timeSeries: this.timeSeries.settings(service) };
     writeJsonFile(file, { ...config, ...monitoring, logLevel: "trace" });
     const main = join(this.installation, service, "src/main.ts");
-    const args = ["--import", RECORDER, main, "--config", file];
     const tmp = join(this.folder, "tmp");
     const env = { TMPDIR: tmp, RECORD_MODULES: join(this.installation, `modules-${service}`) };
+    const args = ["--import", RECORDER, main, "--config", file];
     const process = this.#opened.use(new SmileProcess(globalThis.process.execPath, args, { cwd: tmp, env }));
-    this.#processes.set(service, { process, healthUrl: `http://127.0.0.1:${healthPort}` });
-    await process.line(STARTED[service]);
+    const served = JSON.parse(await process.line(/health and metrics are served/)) as { url: string };
+    this.#processes.set(service, { process, healthUrl: served.url });
+    return await process.line(STARTED[service]);
+  }
+}
+
+/** "" for one that was closed meanwhile. */
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return "";
   }
 }
 

@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import type { Socket } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { connect, createServer, type Server, type TLSSocket } from "node:tls";
 import type { TlsMaterial } from "@smile/runtime/tls-files";
 import type { Artefact } from "./search.ts";
@@ -8,10 +8,7 @@ import type { Artefact } from "./search.ts";
 /** Whose connection it is, and what it is made with. */
 export type Client = { readonly name: string; readonly tls: TlsMaterial };
 
-export type ProxyOptions = {
-  readonly name: string;
-  /** Where the plant finds it, and where the broker is. */
-  readonly port: number;
+export type Recorded = {
   readonly brokerPort: number;
   /** The broker's own. */
   readonly tls: TlsMaterial;
@@ -28,23 +25,33 @@ export class RecordingProxy implements AsyncDisposable {
   readonly #sockets = new Set<Socket>();
   readonly #recorded = new Map<string, Buffer[]>();
 
-  private constructor({ name, tls: { certificate, key }, brokerPort, clients }: ProxyOptions) {
+  private constructor(name: string) {
     this.#name = name;
-    this.#server = createServer({ cert: certificate, key, requestCert: true, rejectUnauthorized: false }, (inner) => {
+    this.#server = createServer({ requestCert: true, rejectUnauthorized: false });
+    this.#server.on("connection", (socket: Socket) => this.#keep(socket));
+  }
+
+  /** Takes a port; nobody gets through before `record`. */
+  static async open(name: string): Promise<RecordingProxy> {
+    const proxy = new RecordingProxy(name);
+    proxy.#server.listen(0, "127.0.0.1");
+    await once(proxy.#server, "listening");
+    return proxy;
+  }
+
+  get url(): string {
+    return `mqtts://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  record({ brokerPort, tls: { certificate, key }, clients }: Recorded): void {
+    this.#server.setSecureContext({ cert: certificate, key });
+    this.#server.on("secureConnection", (inner: TLSSocket) => {
       const shown = inner.getPeerX509Certificate()!.raw;
       const { name: client, tls } = clients.find((each) => new X509Certificate(each.tls.certificate).raw.equals(shown))!;
       this.#record(`certificate of ${client}`, shown);
       const outer = connect({ port: brokerPort, host: "127.0.0.1", cert: tls.certificate, key: tls.key, ca: tls.authority });
       this.#join(inner, outer, client);
     });
-    this.#server.on("connection", (socket: Socket) => this.#keep(socket));
-  }
-
-  static async open(options: ProxyOptions): Promise<RecordingProxy> {
-    const proxy = new RecordingProxy(options);
-    proxy.#server.listen(options.port, "127.0.0.1");
-    await once(proxy.#server, "listening");
-    return proxy;
   }
 
   artefacts(): Artefact[] {

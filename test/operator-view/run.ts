@@ -1,7 +1,7 @@
 import { cpSync } from "node:fs";
 import { join } from "node:path";
 import { plantPaths } from "@smile/custody/plant/paths";
-import type { Scheme } from "@smile/he/params";
+import type { KeyMode, Scheme } from "@smile/he/params";
 import type { Deployed } from "@smile/model-service/deploy";
 import type { StoredRisk } from "@smile/plant-console/store";
 import { readJsonFile } from "@smile/runtime/json-file";
@@ -22,6 +22,11 @@ import { GATEWAYS, type GatewayName, sentinelDeployment, sentinelTelemetry, type
 import { riskSentinels, telemetrySentinels } from "./telemetry-sentinels.ts";
 
 const NAMES_MACHINE = join(import.meta.dirname, "mutants/names-machine.ts");
+
+export type Setting = {
+  /** Default public. */
+  readonly keyMode?: KeyMode;
+};
 
 /** Mistakes that give something away, each made by somebody who works with the real thing. */
 export type Mistakes = {
@@ -53,8 +58,8 @@ export type Run = {
 };
 
 /** One plant with two gateways, one operator, from the first frame to the end of all processes. */
-export async function runPlantAndOperator(folder: string, mistakes: Mistakes = {}): Promise<Run> {
-  const deployed = sentinelDeployment(mistakes.scheme ?? "bgv");
+export async function runPlantAndOperator(folder: string, { keyMode = "public", ...mistakes }: Setting & Mistakes = {}): Promise<Run> {
+  const deployed = sentinelDeployment(mistakes.scheme ?? "bgv", keyMode);
   const telemetry = sentinelTelemetry(deployed);
   const params = paramsFromDocument(deployed.deployment.params);
   await using operator = await Operator.found(join(folder, "operator"), deployed);

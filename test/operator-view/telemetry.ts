@@ -1,7 +1,7 @@
 import type { LiftedWindow, Row, StatisticsLift } from "@smile/features/spec";
 import { StatisticsState } from "@smile/features/statistics-lift";
 import { WindowStream } from "@smile/features/window-stream";
-import type { Scheme } from "@smile/he/params";
+import type { KeyMode, Scheme } from "@smile/he/params";
 import { type Deployed, deploy } from "@smile/model-service/deploy";
 import { type Dice, diceOf } from "../fuzz/mutate.ts";
 
@@ -39,7 +39,7 @@ export const MALFORMED_LINE = '{"machine": "sentinel-broken-81d5", "timeMs": 1, 
  * One head with weights and a bias that no other test has. Its scores have seven digits, and its risks are real numbers as large as the
  * readings: a probability with three digits is in every log.
  */
-export function sentinelDeployment(scheme: Scheme): Deployed {
+export function sentinelDeployment(scheme: Scheme, keyMode: KeyMode): Deployed {
   const dice = diceOf(SEED);
   const weights = Array.from({ length: FEATURES }, () => dice(2047) - 1023);
   const bias = 1_500_000;
@@ -78,7 +78,7 @@ export function sentinelDeployment(scheme: Scheme): Deployed {
         },
       },
     ],
-    keyMode: "public",
+    keyMode,
     maxMerges: 8,
     modelPrivacy: "compact",
     scheme,

@@ -1,3 +1,5 @@
+import { existsSync, statSync } from "node:fs";
+import { readJsonFile, writeJsonFile } from "@smile/runtime/json-file";
 import { isLoopback, WITHOUT_TLS } from "@smile/runtime/tls-config";
 import type { ServiceDocument } from "@smile/schemas/service-document";
 
@@ -62,4 +64,14 @@ export function consoleConfiguration(
     ...(passphraseFile === undefined ? {} : { passphraseFile }),
     ...brokerConnection("scoresUrl", with_),
   };
+}
+
+/**
+ * Changes a configuration that stands there, which somebody may have added to: a token too, so its mode stays as it is. Does nothing
+ * where there is none, since its folder was carried away.
+ */
+export function changeConfiguration(path: string, change: (configured: Readonly<Record<string, unknown>>) => object): void {
+  if (!existsSync(path)) return;
+  const configured = readJsonFile(path, "configuration") as Readonly<Record<string, unknown>>;
+  writeJsonFile(path, change(configured), statSync(path).mode & 0o777);
 }

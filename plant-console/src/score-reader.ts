@@ -50,6 +50,8 @@ export type ReadScore = {
   readonly risks: readonly Risk[];
   /** Lanes that are leased to nobody, or not to the gateway that filled them. */
   readonly unknownLanes: number;
+  /** Windows of gateways whose keys were revoked; dropped. */
+  readonly revokedWindows: number;
 };
 
 /** Turns score envelopes into risks of machines. Throws for what is not this plant's, and does not go on with half of it. */
@@ -93,14 +95,19 @@ export class ScoreReader {
    *   the `paramsId` and `keyId` of a key that is not open; LANES_INVALID; FRAME_WRONG_LENGTH or RESIDUE_OUT_OF_RANGE for a reply
    */
   read(bytes: Uint8Array, trust: Trust): ReadScore {
-    const score = openScore(bytes, trust);
+    const { score, revoked } = openScore(bytes, trust);
     const { card, key } = this.#check(score);
     const places = this.#places(score.parts, key);
     const lanes = places.map((place) => place.lane);
     const perOutput = score.replies.map((reply) => key.decryptor.decrypt(reply, lanes));
     const risks: Risk[] = [];
     let unknownLanes = 0;
+    let revokedWindows = 0;
     places.forEach(({ part, lane }, i) => {
+      if (revoked.has(part)) {
+        revokedWindows++;
+        return;
+      }
       const machine = this.#laneMap.find(part.gateway, part.block, lane);
       if (machine === undefined) {
         unknownLanes++;
@@ -113,7 +120,7 @@ export class ScoreReader {
         risks.push({ ...id, machine, frameTimeMs, closedAtMs, score: value, risk: riskOf(value, card) });
       });
     });
-    return { risks, unknownLanes };
+    return { risks, unknownLanes, revokedWindows };
   }
 
   #check(score: Score): { card: ModelCard; key: DecryptionKey } {

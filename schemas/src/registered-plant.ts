@@ -79,6 +79,11 @@ export class RegisteredPlant {
     return this.#signers(gateway, (standings) => !isRevoked(standings));
   }
 
+  /** Keys of a gateway that were revoked: what they signed is its, and not believed. */
+  signersRevoked(gateway: string): readonly KeyObject[] {
+    return this.#signers(gateway, isRevoked);
+  }
+
   /** Who a certificate belongs to at this time; undefined for a stranger, or one who is not let in any more. */
   peerAt(certificateHash: string, nowMs: number): PeerIdentity | undefined {
     const known = this.#peers.get(certificateHash);

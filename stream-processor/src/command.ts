@@ -75,7 +75,7 @@ ${monitoringHelp}`,
     const deployments = settings.deployments.map((path) => readDeployment(resolve(folder, path), env));
     await using opened = new AsyncDisposableStack();
     const monitoring = opened.use(await openMonitoring({ service: "stream-processor", settings, folder, logger, stopping: signal }));
-    const log = opened.use(await openLog(settings.log, folder, "smile-stream-processor", logger.child({ part: "log" })));
+    const log = opened.use(await openLog(settings.log, folder, "smile-stream-processor", logger.child({ part: "log" }), env));
     const audit =
       settings.audit === undefined
         ? undefined

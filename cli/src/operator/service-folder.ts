@@ -61,6 +61,8 @@ export async function initService({ folder, name, hosts, tls, days, nowMs, ...ur
     });
   }
   mkdirSync(folder, { recursive: true, mode: 0o700 });
+  // Of two at once, one fails here, and clears nothing away that the other made.
+  mkdirSync(paths.modelService, { mode: 0o700 });
   try {
     const signing = newSigningKey(`model service of ${name}`);
     const authority = tls ? await createAuthority({ name: `operator ${name}`.slice(0, 64), days: AUTHORITY_DAYS, nowMs }) : null;
@@ -81,7 +83,6 @@ export async function initService({ folder, name, hosts, tls, days, nowMs, ...ur
       "service",
     );
     using audit = openAuditLog({ path: paths.audit, actor: "smile service", clock: () => nowMs });
-    mkdirSync(paths.modelService, { mode: 0o700 });
     writeJsonFile(paths.signingKey, signing, 0o600);
     audit.append("key-made", { what: "score signing key", signingKey: signing.publicKey });
     if (authority !== null) {

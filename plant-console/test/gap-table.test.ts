@@ -66,6 +66,22 @@ it("says nothing of a gap all of whose frames are there", () => {
   expect(console.commit({ gaps: [gap(1, 2)] }).gaps).toEqual([]);
 });
 
+it("keeps the first of gaps that overlap, as no gateway of its own accord makes them", () => {
+  using console = opened();
+  console.commit({ risks: risks(4), gaps: [gap(3, 5)] });
+  for (const [from, to] of [
+    [3, 9],
+    [1, 3],
+    [4, 4],
+    [0, 100],
+    [5, 6],
+    [3, 5],
+  ] as const)
+    expect(console.commit({ gaps: [gap(from, to)] }).gaps).toEqual([]);
+  expect(console.commit({ gaps: [gap(6, 9), gap(1, 2), gap(3, 9, { epoch: 2 })] }).gaps).toHaveLength(3);
+  expect(console.store.losses()).toMatchObject({ gaps: 4, frames: 2 + 4 + 2 + 7 });
+});
+
 it("still says what is lost where stolen keys claim more frames than any integer counts", () => {
   using console = opened();
   const most = 2 ** 53 - 2;

@@ -63,7 +63,6 @@ const envNames = {
   "mqtt.clientId": "SMILE_MQTT_CLIENT_ID",
   deployment: "SMILE_DEPLOYMENT",
   keystore: "SMILE_KEYSTORE",
-  passphraseFile: "SMILE_PASSPHRASE_FILE",
   service: "SMILE_SERVICE",
   register: "SMILE_REGISTER",
   identity: "SMILE_IDENTITY",

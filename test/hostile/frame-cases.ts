@@ -188,7 +188,7 @@ export class FrameCases {
       const other = this.#other(place, dice);
       const mine = signFrame(this.good(place, dice), place.gateway.signingKey);
       const theirs = signFrame({ ...this.good(other, dice) }, place.gateway.signingKey);
-      const { plant } = other.party;
+      const { plant } = this.#world.parties.find((party) => party !== place.party)!;
       return pick<FrameCase>(
         [
           // On another's topic: one's own, and one that says to be the other's; on one's own topic: another's, and another's recorded one.
@@ -309,6 +309,13 @@ export class FrameCases {
           dice,
         ),
       ),
+    "gap replayed": (dice) => {
+      const place = this.place(dice);
+      const gap = pick([...place.twin.gaps.values()], dice);
+      // As it was; and with other content under its id, by the stolen key.
+      const other = signGap({ ...gap, windows: gap.windows + dice(9) }, place.gateway.signingKey);
+      return this.#own(place, gapCodec.encode(pick([gap, other], dice)));
+    },
     "gap of another": (dice) => {
       const place = this.place(dice);
       const other = this.#other(place, dice);

@@ -4,8 +4,8 @@ import { encodeLanes, packLanes } from "@smile/he/lanes";
 import { silentLogger } from "@smile/runtime/logging";
 import { type MqttConnection, openMqtt } from "@smile/runtime/mqtt-client";
 import { fixedTls } from "@smile/runtime/tls-files";
-import { type Frame, frameCodec } from "@smile/schemas/envelopes";
-import { signFrame } from "@smile/schemas/signing";
+import { type Frame, frameCodec, type Gap, gapCodec, type Part } from "@smile/schemas/envelopes";
+import { signFrame, signGap } from "@smile/schemas/signing";
 import { framesTopic } from "@smile/schemas/topics";
 import { F } from "../support/small-deployment.ts";
 import { type Gateway, LANES_PER_GATEWAY, type Party } from "./party.ts";
@@ -13,11 +13,28 @@ import type { World } from "./world.ts";
 
 /** Sent frames that are kept whole, to be replayed and mutated. */
 const KEPT_FRAMES = 60;
+/** Frames that a gateway says were lost, at the beginning of each epoch. */
+const DROPPED = 5;
 const FIRST_TIME_MS = 1_790_000_000_000;
 
 /** What names a window at the plant. */
 export function windowId(part: { gateway: string; epoch: number; sequence: number }, lane: number): string {
   return `${part.gateway} ${part.epoch} ${part.sequence} ${lane}`;
+}
+
+/** What names a gap at the plant. */
+export function gapId({
+  gateway,
+  epoch,
+  fromSequence,
+  toSequence,
+}: Pick<Gap, "gateway" | "epoch" | "fromSequence" | "toSequence">): string {
+  return `gap of ${gateway} ${epoch} from ${fromSequence} to ${toSequence}`;
+}
+
+/** What names a part together with the signature that only its gateway can have made. */
+export function partId({ gateway, epoch, sequence, signature }: Part): string {
+  return `${gateway} ${epoch} ${sequence} ${Buffer.from(signature).toString("hex")}`;
 }
 
 /** An unsigned frame of the gateway, well formed in every field, with its own ciphertext. */
@@ -76,10 +93,14 @@ export class HonestGateway implements AsyncDisposable {
   readonly expected = new Map<string, number>();
   /** SHA-256 of each envelope, as it went. */
   readonly envelopes = new Set<string>();
+  /** By `partId`. */
+  readonly parts = new Set<string>();
   /** Some that were acknowledged, the newest last; and some of the first epoch. */
   readonly recent: Frame[] = [];
   readonly first: Frame[] = [];
-  acknowledged = 0;
+  /** What it says that it had to drop: SHA-256 of each envelope, and by `gapId`. */
+  readonly gapEnvelopes = new Set<string>();
+  readonly gaps = new Map<string, Gap>();
 
   /** @param everyMs between an acknowledgement and the next frame */
   constructor(world: World, party: Party, gateway: Gateway, everyMs: number) {
@@ -102,6 +123,21 @@ export class HonestGateway implements AsyncDisposable {
     this.#sequence = 0;
   }
 
+  /** The first frames of an epoch, which never were. */
+  async #leaveGap(): Promise<void> {
+    const fromSequence = this.#sequence;
+    this.#sequence += DROPPED;
+    const numbers = { fromSequence, toSequence: fromSequence + DROPPED - 1, frames: DROPPED, windows: 3 * DROPPED };
+    const times = { fromTimeMs: FIRST_TIME_MS, toTimeMs: FIRST_TIME_MS + 1000 };
+    const { party, gateway } = this;
+    const unsigned = { plant: party.plant, gateway: gateway.name, epoch: this.#epoch, ...numbers, ...times, reason: "bytes" as const };
+    const gap = signGap(unsigned, gateway.signingKey);
+    const payload = gapCodec.encode(gap);
+    this.gapEnvelopes.add(hash("sha256", payload));
+    this.gaps.set(gapId(gap), gap);
+    await this.#connection.publish(framesTopic(party.plant, gateway.name), payload);
+  }
+
   /** Sends no more. @throws what ended the sending before */
   async stop(): Promise<void> {
     this.#stop.abort();
@@ -117,6 +153,7 @@ export class HonestGateway implements AsyncDisposable {
   async #send(everyMs: number): Promise<void> {
     const { small } = this.#world;
     for (let round = 0; !this.#stop.signal.aborted; round++) {
+      if (this.#sequence === 0) await this.#leaveGap();
       const place = { epoch: this.#epoch, sequence: this.#sequence++ };
       const windows = Array.from({ length: 1 + (round % LANES_PER_GATEWAY) }, (_, lane) => {
         const features = small.window(1 + (round * LANES_PER_GATEWAY + lane) * 4 + this.gateway.firstLane);
@@ -126,8 +163,8 @@ export class HonestGateway implements AsyncDisposable {
       for (const { lane, features } of windows) this.expected.set(windowId(frame, this.gateway.firstLane + lane), small.score(features));
       const payload = frameCodec.encode(frame);
       this.envelopes.add(hash("sha256", payload));
+      this.parts.add(partId(frame));
       await this.#connection.publish(framesTopic(this.party.plant, this.gateway.name), payload);
-      this.acknowledged += 1;
       this.recent.push(frame);
       if (this.recent.length > KEPT_FRAMES) this.recent.shift();
       if (this.#epoch === 1 && this.first.length < KEPT_FRAMES) this.first.push(frame);

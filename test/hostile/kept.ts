@@ -15,11 +15,10 @@ const FOLDER = join(import.meta.dirname, "kept");
 export type KeptCase = {
   /** What it did. */
   readonly what: string;
-  readonly to: "frame" | "gap" | "batch" | "score";
+  /** "delivered gap": at the console, by the operator's broker, where it differs from one that the plant has. */
+  readonly to: "frame" | "gap" | "batch" | "score" | "delivered gap";
   readonly bytes?: string;
   readonly change?: Readonly<Record<string, unknown>>;
-  /** Sent a second time as it is. */
-  readonly twice?: boolean;
 };
 
 export function keptCases(): (KeptCase & { readonly name: string })[] {
@@ -33,6 +32,8 @@ export function keptCases(): (KeptCase & { readonly name: string })[] {
 export type Originals = {
   readonly frame: Omit<Frame, "signature">;
   readonly gap: Omit<Gap, "signature">;
+  /** One that the gateway has sent. */
+  readonly honestGap: Gap;
   readonly batch: Batch;
   readonly score: Score;
   readonly gatewayKey: KeyObject;
@@ -40,13 +41,17 @@ export type Originals = {
 };
 
 /** The envelope that a case comes to; ciphertexts have their true hash unless the case names another. */
-export function revive({ to, bytes, change = {} }: KeptCase, { frame, gap, batch, score, gatewayKey, scoreKey }: Originals): Uint8Array {
+export function revive(
+  { to, bytes, change = {} }: KeptCase,
+  { frame, gap, honestGap, batch, score, gatewayKey, scoreKey }: Originals,
+): Uint8Array {
   if (bytes !== undefined) return Buffer.from(bytes, "base64");
   const fields = Object.fromEntries(Object.entries(change).map(([name, value]) => [name, fieldOf(value)]));
   const { ciphertext } = fields;
   const hashed = ciphertext instanceof Uint8Array ? { ciphertextHash: hash("sha256", ciphertext), ...fields } : fields;
   if (to === "frame") return frameCodec.encode({ ...signFrame({ ...frame, ...hashed }, gatewayKey), ...only("signature", fields) });
   if (to === "gap") return gapCodec.encode({ ...signGap({ ...gap, ...fields }, gatewayKey), ...only("signature", fields) });
+  if (to === "delivered gap") return gapCodec.encode(signGap({ ...honestGap, ...fields }, gatewayKey));
   if (to === "batch") return batchCodec.encode({ ...batch, ...hashed });
   return scoreCodec.encode({ ...signScore({ ...score, ...fields }, scoreKey), ...only("signature", fields) });
 }

@@ -70,11 +70,15 @@ class Client {
     return this.isClosed ? "closed" : "unanswered";
   }
 
-  /** What the broker made of what was written, told by its answer to a ping behind it. */
-  async verdict(): Promise<MqttOutcome> {
+  /**
+   * What the broker made of what was written, told by its answer to a ping behind it.
+   * @param isAsked whether a subscription was asked for: its answer may come later than that to the ping
+   */
+  async verdict(isAsked = false): Promise<MqttOutcome> {
     this.write(PINGREQ);
+    if (isAsked) await this.answer(ANSWERS.suback);
     const pong = await this.answer(ANSWERS.pingresp);
-    const granted = this.packets.filter(({ type, bytes }) => type === ANSWERS.suback && bytes.subarray(4).some((code) => code < 0x80));
+    const granted = this.packets.filter(({ type, bytes }) => type === ANSWERS.suback && codesOf(bytes).some((code) => code < 0x80));
     if (granted.length > 0 || this.packets.some(({ type }) => type === ANSWERS.publish)) return "ACCEPTED";
     if (pong === undefined) return this.isClosed ? "closed" : "unanswered";
     return this.packets.some(({ type }) => type === ANSWERS.suback) ? "refused" : "ignored";
@@ -91,6 +95,12 @@ class Client {
     await Promise.race([new Promise<void>((resolve) => this.#waiting.add(resolve)), late]);
     stop.abort();
   }
+}
+
+/** Of a SUBACK: one for each filter, behind the header and the packet id. */
+function codesOf(suback: Buffer): Uint8Array {
+  const lengthBytes = suback.subarray(1).findIndex((byte) => byte < 0x80) + 1;
+  return suback.subarray(1 + lengthBytes + 2);
 }
 
 type BrokerName = "frames" | "scores";
@@ -157,7 +167,7 @@ export async function mqttKinds(world: World, frames: FrameCases): Promise<Reado
   const saying = async (client: Client, ...bytes: readonly Uint8Array[]): Promise<MqttOutcome> => {
     return leaving(client, async () => {
       client.write(...bytes);
-      return client.verdict();
+      return client.verdict(bytes.some((each) => each[0] === SUBSCRIBE));
     });
   };
   /** A frame that would be taken if it came as it should. */

@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,7 +14,7 @@ import type { FrameCase } from "./case.ts";
 import { type DeliveryCase, DeliveryCases } from "./delivery-cases.ts";
 import { type Figures, growthBy, growthOf, sum } from "./figures.ts";
 import { FrameCases } from "./frame-cases.ts";
-import { HonestGateway } from "./honest.ts";
+import { HonestGateway, partId } from "./honest.ts";
 import { keptCases, revive } from "./kept.ts";
 import { LogTail } from "./log-tail.ts";
 import { mqttKinds } from "./mqtt-cases.ts";
@@ -45,6 +46,8 @@ export type RunOptions = {
   /** Only kinds whose name matches. */
   readonly only?: RegExp;
   readonly mutants?: Mutants;
+  /** How long a console may have nothing new before what is missing counts as lost: what was lost never comes. Default 20 s. */
+  readonly patienceMs?: number;
   readonly say: (text: string) => void;
 };
 
@@ -67,7 +70,7 @@ const LOOK_MS = 100;
 const PATIENCE_MS = 20_000;
 
 /** Runs the services among hostile cases, and tells what came of it. */
-export async function runHostile({ seed, cases, only = /./, mutants, say }: RunOptions): Promise<HostileReport> {
+export async function runHostile({ seed, cases, only = /./, mutants, patienceMs, say }: RunOptions): Promise<HostileReport> {
   const beganMs = performance.now();
   const folder = mkdtempSync(join(tmpdir(), "smile-hostile-"));
   try {
@@ -75,7 +78,7 @@ export async function runHostile({ seed, cases, only = /./, mutants, say }: RunO
     say(`services are up after ${seconds(beganMs)} s`);
     const run = new Run(world, seed, say);
     const kinds = await run.all(cases, only);
-    const { accepted, crashes, lost, goodWindows } = await judge(world, run.honest);
+    const { accepted, crashes, lost, goodWindows } = await judge(world, run.honest, patienceMs);
     for (const [what, found] of Object.entries({ accepted, crashes, lost })) {
       for (const each of found.slice(0, 10)) say(`${what.toUpperCase()}: ${each}`);
     }
@@ -108,6 +111,8 @@ class Run {
   readonly #batches: Batch[] = [];
   readonly #scores: { readonly own: Score[]; readonly others: Score[] } = { own: [], others: [] };
   readonly #fed = new Set<string>();
+  /** SHA-256 of the records that we append to the log. */
+  readonly #appended = new Set<string>();
   readonly #kinds: Record<string, KindReport> = {};
 
   constructor(world: World, seed: number, say: (text: string) => void) {
@@ -206,18 +211,17 @@ class Run {
   }
 
   #noteBatch(value: Uint8Array): void {
-    let batch: Batch;
-    try {
-      batch = batchCodec.decode(value);
-    } catch {
-      return; // one of ours
-    }
-    if (!batch.parts.every((part) => this.#isHonest(part)) || batch.parts.length === 0) return;
-    if (this.#batches.length < KEPT_GOOD && value[1] === 2) this.#batches.push(batch);
+    if (this.#batches.length < KEPT_GOOD && !this.#appended.has(hash("sha256", value))) this.#batches.push(batchCodec.decode(value));
   }
 
   #noteScore(value: Uint8Array): void {
-    if (gapCodec.claims(value)) return;
+    if (gapCodec.claims(value)) {
+      const isGood = this.honest.some(
+        ({ party, gapEnvelopes }) => party === this.#world.parties[0] && gapEnvelopes.has(hash("sha256", value)),
+      );
+      if (isGood) this.#world.fake.push(value);
+      return;
+    }
     const score = scoreCodec.decode(value);
     const id = score.parts.map(({ gateway, epoch, sequence }) => `${gateway} ${epoch} ${sequence}`).join();
     // Scores of hostile batches are for the plants' own consoles to refuse.
@@ -229,12 +233,8 @@ class Run {
     if (kept.length < KEPT_GOOD) kept.push(score);
   }
 
-  #isHonest({ gateway, epoch, sequence }: Score["parts"][number]): boolean {
-    return this.honest.some(({ gateway: { name }, recent, first, expected }) => {
-      if (name !== gateway || recent.length + first.length === 0) return false;
-      for (let lane = 0; lane < 16; lane++) if (expected.has(`${gateway} ${epoch} ${sequence} ${lane}`)) return true;
-      return false;
-    });
+  #isHonest(part: Score["parts"][number]): boolean {
+    return this.honest.some(({ parts }) => parts.has(partId(part)));
   }
 
   /** The feed holds every good window of its plant, and the console has dealt with all of it. */
@@ -275,18 +275,19 @@ class Run {
 
   async #appendBatches(kind: string, count: number, next: () => { key: string; value: Uint8Array } | undefined): Promise<void> {
     if (count === 0) return;
-    const { modelService, desks, log } = this.#world;
+    const { modelService, desks } = this.#world;
     const watched = [modelService, ...desks.map(({ process }) => process)];
     const read = (before: readonly Figures[], after: readonly Figures[]) => {
       const counts = growthBy("code", "smile_model_service_batches_refused_total", before[0]!, after[0]!);
       for (const i of desks.keys()) addConsole(counts, before[i + 1]!, after[i + 1]!, "console: ");
       return counts;
     };
-    await this.#counted(kind, count, watched, read, () =>
-      besideEachOther(8, next, async ({ key, value }) => {
-        await log.append([{ topic: LOG_TOPICS.batches, key, value }]);
-      }),
-    );
+    await this.#counted(kind, count, watched, read, () => besideEachOther(8, next, ({ key, value }) => this.#append(key, value)));
+  }
+
+  async #append(key: string, value: Uint8Array): Promise<void> {
+    this.#appended.add(hash("sha256", value));
+    await this.#world.log.append([{ topic: LOG_TOPICS.batches, key, value }]);
   }
 
   async #deliver(kind: string, count: number, next: () => DeliveryCase | undefined): Promise<void> {
@@ -349,7 +350,7 @@ class Run {
 
   /** Every case that was ever found, again. */
   async #kept(frames: FrameCases): Promise<void> {
-    const { scoreSigner, log, fake } = this.#world;
+    const { scoreSigner, fake } = this.#world;
     const place = frames.place(() => 0);
     const { party, gateway } = place;
     const sent: FrameCase[] = [];
@@ -358,14 +359,15 @@ class Run {
       const value = revive(kept, {
         frame: frames.good(place, () => 0),
         gap: frames.goodGap(place),
+        honestGap: place.twin.gaps.values().next().value!,
         batch: this.#batches.find(({ plant }) => plant === party.plant)!,
         score: this.#scores.own[0]!,
         gatewayKey: gateway.signingKey,
         scoreKey: scoreSigner,
       });
       const payload = { via: { party, gateway }, topic: framesTopic(party.plant, gateway.name), payload: value };
-      if (kept.to === "frame" || kept.to === "gap") sent.push(payload, ...(kept.twice ? [payload] : []));
-      else if (kept.to === "batch") await log.append([{ topic: LOG_TOPICS.batches, key: party.plant, value }]);
+      if (kept.to === "frame" || kept.to === "gap") sent.push(payload);
+      else if (kept.to === "batch") await this.#append(party.plant, value);
       else fake.push(value);
     }
     if (all.length > 0) await this.#frames("kept", all.length, () => sent.shift());

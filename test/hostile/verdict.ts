@@ -4,11 +4,10 @@ import { type Frame, frameCodec, gapCodec, scoreCodec } from "@smile/schemas/env
 import { LOG_TOPICS } from "@smile/schemas/topics";
 import { growthBy } from "./figures.ts";
 import { HOSTILE_EPOCH } from "./frame-cases.ts";
-import { type HonestGateway, windowId } from "./honest.ts";
+import { gapId, type HonestGateway, windowId } from "./honest.ts";
 import { readAll } from "./log-tail.ts";
 import type { Desk, World } from "./world.ts";
 
-/** How long a console may have nothing new before what is missing counts as lost. */
 const PATIENCE_MS = 20_000;
 const LOOK_MS = 100;
 /** Refusals of the model service that say that a worker did not live through a batch, or met what it cannot explain. */
@@ -23,22 +22,20 @@ export type Verdict = {
   readonly goodWindows: number;
 };
 
-/** Waits until every console has what the honest gateways sent, and looks at all that is stored anywhere. */
-export async function judge(world: World, honest: readonly HonestGateway[]): Promise<Verdict> {
+/**
+ * Waits until every console has what the honest gateways sent, and looks at all that is stored anywhere.
+ * @param patienceMs how long a console may have nothing new before what is missing counts as lost
+ */
+export async function judge(world: World, honest: readonly HonestGateway[], patienceMs = PATIENCE_MS): Promise<Verdict> {
   const accepted = new Set<string>();
   const lost: string[] = [];
   for (const desk of [...world.desks, world.besieged]) {
     const expected = expectedAt(desk, honest);
-    await stored(desk, expected.size, () => world.services.some(({ hasEnded }) => hasEnded));
-    lost.push(...compare(desk, expected, accepted));
+    await stored(desk, expected.size, patienceMs, () => world.services.some(({ hasEnded }) => hasEnded));
+    lost.push(...compare(desk, expected, accepted), ...compareGaps(desk, honest, accepted));
   }
   await readFrames(world, honest, accepted);
-  for (const { value } of await readAll(world.log, LOG_TOPICS.scores)) {
-    if (gapCodec.claims(value)) accepted.add(`gap in the log: ${hash("sha256", value)}`);
-    else
-      for (const { gateway, epoch, sequence } of scoreCodec.decode(value).parts)
-        if (epoch === HOSTILE_EPOCH) accepted.add(`scored: ${gateway} ${epoch} ${sequence}`);
-  }
+  await readScores(world, honest, accepted);
   return {
     accepted: [...accepted],
     crashes: await crashesOf(world),
@@ -51,9 +48,9 @@ function expectedAt({ plant }: Desk, honest: readonly HonestGateway[]): Readonly
   return new Map(honest.filter(({ party }) => party.plant === plant).flatMap(({ expected }) => [...expected]));
 }
 
-async function stored({ journal }: Desk, count: number, isHopeless: () => boolean): Promise<void> {
+async function stored({ journal }: Desk, count: number, patienceMs: number, isHopeless: () => boolean): Promise<void> {
   let sinceMs = performance.now();
-  while (journal.risks.length < count && performance.now() - sinceMs < PATIENCE_MS && !isHopeless()) {
+  while (journal.risks.length < count && performance.now() - sinceMs < patienceMs && !isHopeless()) {
     if (journal.read().length > 0) sinceMs = performance.now();
     else await delay(LOOK_MS);
   }
@@ -71,9 +68,34 @@ function compare({ process, journal }: Desk, expected: ReadonlyMap<string, numbe
     else if (score !== risk.score) lost.push(`${process.name} has ${risk.score} instead of ${score} for ${id}`);
     shown.add(id);
   }
-  for (const gap of journal.gaps()) accepted.add(`gap shown at ${process.name}: ${JSON.stringify(gap)}`);
   for (const id of expected.keys()) if (!shown.has(id)) lost.push(`${process.name} lacks ${id}`);
   return lost;
+}
+
+function compareGaps({ plant, process, journal }: Desk, honest: readonly HonestGateway[], accepted: Set<string>): string[] {
+  const expected = new Map(honest.filter(({ party }) => party.plant === plant).flatMap(({ gaps }) => [...gaps]));
+  for (const gap of journal.gaps()) {
+    const id = gapId(gap);
+    if (expected.get(id)?.windows !== gap.windows) accepted.add(`shown at ${process.name}: ${id}, ${gap.windows} windows`);
+    expected.delete(id);
+  }
+  return [...expected.keys()].map((id) => `${process.name} lacks ${id}`);
+}
+
+/** Every gap among the scores must be one that an honest gateway sent, and be there once; no score may be of what had to be refused. */
+async function readScores({ log }: World, honest: readonly HonestGateway[], accepted: Set<string>): Promise<void> {
+  const good = new Set(honest.flatMap(({ gapEnvelopes }) => [...gapEnvelopes]));
+  const seen = new Set<string>();
+  for (const { value, partition, offset } of await readAll(log, LOG_TOPICS.scores)) {
+    if (gapCodec.claims(value)) {
+      const digest = hash("sha256", value);
+      if (seen.has(digest) || !good.has(digest)) accepted.add(`gap appended${good.has(digest) ? " again" : ""}: ${partition}/${offset}`);
+      seen.add(digest);
+      continue;
+    }
+    for (const { gateway, epoch, sequence } of scoreCodec.decode(value).parts)
+      if (epoch === HOSTILE_EPOCH) accepted.add(`scored: ${gateway} ${epoch} ${sequence}`);
+  }
 }
 
 /** Every frame of the log must be one that an honest gateway sent, byte by byte, and be there once. */

@@ -23,7 +23,7 @@ export type RegisterFileOptions = {
 };
 
 /**
- * Sixty thousand gateways. A register is checked in one go while everybody waits, some 40 ms for each of these MiB: what a plant signs
+ * Sixty thousand gateways. A register is checked in one go while everybody waits, some 60 ms of a core for each of these MiB: what a plant signs
  * must not hold its neighbours up.
  */
 const LARGEST_BYTES = 32 * 1024 * 1024;

@@ -21,11 +21,21 @@ export function brokerConnection(which: "framesUrl" | "scoresUrl", { service, tl
   return tls || isLoopback(new URL(url).hostname) ? { mqtt: { url } } : { mqtt: { url }, withoutTls: WITHOUT_TLS };
 }
 
-/** edge-agent.json: reads rows from its standard input, until somebody configures another source. */
-export function agentConfiguration(plant: string, gateway: string, keyMode: "public" | "symmetric", with_: Connection): object {
+/**
+ * edge-agent.json: reads rows from its standard input, until somebody configures another source.
+ * @param identity hash of the plant's identity, which must have signed the register that the gateway's keys are checked against
+ */
+export function agentConfiguration(
+  plant: string,
+  gateway: string,
+  keyMode: "public" | "symmetric",
+  { identity, ...with_ }: Connection & { readonly identity: string },
+): object {
   return {
     plant,
     gateway,
+    register: "register.json",
+    identity,
     deployment: "deployment.json",
     lease: "lease.json",
     key: keyFile(keyMode),

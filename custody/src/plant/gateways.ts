@@ -4,6 +4,7 @@ import { PipelineError } from "@smile/errors/pipeline-error";
 import { writeJsonFile } from "@smile/runtime/json-file";
 import type { Lease } from "@smile/schemas/documents";
 import { paramsFromDocument } from "@smile/schemas/params-document";
+import { identityHash } from "@smile/schemas/plant-register";
 import { MOST_SIGNERS } from "@smile/schemas/registered-plant";
 import { newSigningKey } from "@smile/schemas/signing-key";
 import { NAME } from "@smile/schemas/topics";
@@ -35,7 +36,11 @@ export async function addGateway(
   writeJsonFile(join(folder, "lease.json"), lease, 0o600);
   writeServiceFiles(folder, service, true);
   const credential = await newCredential(plant, gateway, folder, issue);
-  const configuration = agentConfiguration(document.plant, gateway, deployment.keyMode, { service, tls: document.tls });
+  const configuration = agentConfiguration(document.plant, gateway, deployment.keyMode, {
+    service,
+    tls: document.tls,
+    identity: identityHash(document.identity),
+  });
   writeJsonFile(join(folder, "edge-agent.json"), configuration);
 
   const { firstLane } = lease;

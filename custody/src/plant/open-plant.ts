@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { AuditAction } from "@smile/runtime/audit-entry";
 import { openAuditLog } from "@smile/runtime/audit-log";
@@ -111,6 +112,10 @@ export async function commit({ access, paths, document: before, secrets, keystor
   change.handOut?.();
   writeJsonFile(`${paths.console}/leases.json`, leasesOf(document), 0o600);
   writeJsonFile(paths.register, register);
+  // A gateway checks its keys against the register before it uses them; a folder that was carried away gets its copy by hand.
+  for (const { gateway } of document.gateways.filter(isInService)) {
+    if (existsSync(paths.gateway(gateway))) writeJsonFile(join(paths.gateway(gateway), "register.json"), register);
+  }
   writeJsonFile(paths.plant, document, 0o600);
   return { document, register };
 }

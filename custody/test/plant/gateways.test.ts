@@ -264,7 +264,7 @@ describe("crashes and neighbours", () => {
     await rotateKeys(plant.at(2));
     rmSync(folder, { recursive: true });
     const { keyEpoch } = await activateKeys(plant.at(3), { retainMs: DAY_MS });
-    expect([keyEpoch, readdirSync(folder)]).toEqual([2, ["public-key.json"]]);
+    expect([keyEpoch, readdirSync(folder)]).toEqual([2, ["public-key.json", "register.json"]]);
   });
 
   it("tells a folder that is no plant's from one whose files are gone", async () => {

@@ -65,7 +65,7 @@ export const streamProcessorCommand: ServiceCommand = {
                  frames {host 127.0.0.1, port 1883, maxPacketBytes, maxConnections 256, maxConnectionsPerPlant 64,
                  tls {certificate, key}} or {broker: mqtts://..., clientId, tls {certificate, key, authority}};
                  scores, likewise, port 1884; without tls on this machine only, or with withoutTls in so many words;
-                 quota of each plant {framesPerSecond 5000, bytesPerSecond 134217728};
+                 quota of each plant {framesPerSecond 1000, bytesPerSecond 134217728};
                  audit: path of the audit log; lingerMs 20; openPerKind 4; logLevel info;
 ${monitoringHelp}`,
   async start({ configFile, folder, env, logger: loggerAt, signal }) {

@@ -4,8 +4,11 @@ import { RateLimiterMemory, RateLimiterQueue } from "rate-limiter-flexible";
 /** What each plant may send. */
 export type Quota = { readonly framesPerSecond: number; readonly bytesPerSecond: number };
 
-/** Thirty times the frames of a plant of 10,000 machines with a window a second each at 64 lanes a frame. */
-export const defaultQuota: Quota = { framesPerSecond: 5000, bytesPerSecond: 128 * 1024 * 1024 };
+/**
+ * Six times the frames of a plant of 10,000 machines with a window a second each at 64 lanes a frame; about half of what one stream
+ * processor takes on one core (0.5 ms a frame), so that one plant that sends all it may leaves room for others.
+ */
+export const defaultQuota: Quota = { framesPerSecond: 1000, bytesPerSecond: 128 * 1024 * 1024 };
 
 /** A plant's messages that may wait: 64 MiB of the largest. */
 const MOST_WAITING = 1000;

@@ -19,19 +19,20 @@ describe.concurrent("hostile input at real services", { timeout: 120_000 }, () =
     expect(report.kinds["score relabelled, signed"]!.refused).toEqual({ SIGNATURE_INVALID: 2 });
   });
 
-  it("is found out where a stream processor takes what nobody has signed", async () => {
-    const report = await run(13, {
-      only: /^frame forged signature$/,
-      patienceMs: 1000,
-      mutants: { streamProcessor: mutant("no-signatures") },
-    });
+  it("is found out where services believe what nobody has signed, and score what nobody has sent", async () => {
+    const said: string[] = [];
+    const mutants = { streamProcessor: mutant("no-signatures"), modelService: mutant("no-hash"), console: mutant("no-part-signatures") };
+    const only = /^(frame forged signature|batch hash|score signed by a gateway|score of a revoked gateway key)$/;
+    const report = await run(200, { only, patienceMs: 1000, mutants, say: (text) => void said.push(text) });
     expect(report.accepted).toBeGreaterThan(0);
     expect(hasPassed(report)).toBe(false);
+    for (const sort of ["appended", "scored", "shown"]) expect(said.join("\n")).toContain(`ACCEPTED: ${sort}: `);
   });
 
   it("is found out where a service falls over", async () => {
     const report = await run(4, { only: /^frame residue$/, patienceMs: 1000, mutants: { streamProcessor: mutant("ends-of-residues") } });
     expect(report.crashes).toBeGreaterThan(0);
+    expect(report.neighboursLost).toBeGreaterThan(0);
     expect(hasPassed(report)).toBe(false);
   });
 });

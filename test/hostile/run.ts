@@ -68,6 +68,8 @@ const ENOUGH_GOOD = 6;
 const SETTLED_MS = 700;
 const LOOK_MS = 100;
 const PATIENCE_MS = 20_000;
+/** Findings of one sort that are told. */
+const MOST_TOLD = 5;
 
 /** Runs the services among hostile cases, and tells what came of it. */
 export async function runHostile({ seed, cases, only = /./, mutants, patienceMs, say }: RunOptions): Promise<HostileReport> {
@@ -79,9 +81,7 @@ export async function runHostile({ seed, cases, only = /./, mutants, patienceMs,
     const run = new Run(world, seed, say);
     const kinds = await run.all(cases, only);
     const { accepted, crashes, lost, goodWindows } = await judge(world, run.honest, patienceMs);
-    for (const [what, found] of Object.entries({ accepted, crashes, lost })) {
-      for (const each of found.slice(0, 10)) say(`${what.toUpperCase()}: ${each}`);
-    }
+    for (const [what, found] of Object.entries({ accepted, crashes, lost })) tell(what.toUpperCase(), found, say);
     const memory = Object.fromEntries(world.services.map(({ name, peakRssMb }) => [name, Math.round(peakRssMb)]));
     return {
       cases: sum(Object.fromEntries(Object.entries(kinds).map(([kind, report]) => [kind, report.cases]))),
@@ -376,6 +376,14 @@ class Run {
   #report(kind: string, cases: number, refused: Record<string, number>): void {
     this.#kinds[kind] = { cases, refused };
     this.#say(`${kind}: ${cases} ${JSON.stringify(refused)}`);
+  }
+}
+
+/** Some of each sort of finding, which stands before the colon. */
+function tell(what: string, found: readonly string[], say: (text: string) => void): void {
+  for (const [sort, all] of Map.groupBy(found, (each) => each.split(":")[0]!)) {
+    say(`${what}: ${sort}: ${all.length}, such as:`);
+    for (const each of all.slice(0, MOST_TOLD)) say(`  ${each}`);
   }
 }
 

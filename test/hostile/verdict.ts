@@ -63,12 +63,12 @@ function compare({ process, journal }: Desk, expected: ReadonlyMap<string, numbe
   for (const risk of journal.risks) {
     const id = windowId(risk, risk.lane);
     const score = expected.get(id);
-    if (score === undefined) accepted.add(`shown at ${process.name}: ${id}`);
-    else if (shown.has(id)) lost.push(`${process.name} doubled ${id}`);
-    else if (score !== risk.score) lost.push(`${process.name} has ${risk.score} instead of ${score} for ${id}`);
+    if (score === undefined) accepted.add(`shown: ${id} at ${process.name}`);
+    else if (shown.has(id)) lost.push(`doubled: ${id} at ${process.name}`);
+    else if (score !== risk.score) lost.push(`wrong: ${id} is ${risk.score} and not ${score} at ${process.name}`);
     shown.add(id);
   }
-  for (const id of expected.keys()) if (!shown.has(id)) lost.push(`${process.name} lacks ${id}`);
+  for (const id of expected.keys()) if (!shown.has(id)) lost.push(`missing: ${id} at ${process.name}`);
   return lost;
 }
 
@@ -76,10 +76,10 @@ function compareGaps({ plant, process, journal }: Desk, honest: readonly HonestG
   const expected = new Map(honest.filter(({ party }) => party.plant === plant).flatMap(({ gaps }) => [...gaps]));
   for (const gap of journal.gaps()) {
     const id = gapId(gap);
-    if (expected.get(id)?.windows !== gap.windows) accepted.add(`shown at ${process.name}: ${id}, ${gap.windows} windows`);
+    if (expected.get(id)?.windows !== gap.windows) accepted.add(`shown: ${id}, ${gap.windows} windows, at ${process.name}`);
     expected.delete(id);
   }
-  return [...expected.keys()].map((id) => `${process.name} lacks ${id}`);
+  return [...expected.keys()].map((id) => `missing: ${id} at ${process.name}`);
 }
 
 /** Every gap among the scores must be one that an honest gateway sent, and be there once; no score may be of what had to be refused. */

@@ -88,6 +88,11 @@ function hostileBatches(): [what: string, code: string, batch: Batch][] {
     ["the hash of other bytes", "FRAME_WRONG_HASH", { ...goodBatch, ciphertextHash: hash("sha256", "other") }],
     ["one lane twice", "LANES_INVALID", { ...goodBatch, parts: [goodBatch.parts[0]!, goodBatch.parts[0]!] }],
     ["no parts", "LANES_INVALID", { ...goodBatch, parts: [] }],
+    [
+      "more parts than can be merged",
+      "FRAME_WRONG_LENGTH",
+      { ...goodBatch, parts: Array.from({ length: 4096 }, () => goodBatch.parts[0]!) },
+    ],
     ["more lanes than there are", "LANES_INVALID", { ...goodBatch, parts: [manyLanes] }],
   ];
 }

@@ -1,9 +1,9 @@
-import { closeSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { PipelineError } from "@smile/errors/pipeline-error";
 
-/** SQLite's result code SQLITE_BUSY. */
+/** SQLite's result code SQLITE_BUSY, in the lowest byte of what it gives. */
 const BUSY = 5;
 
 /**
@@ -15,12 +15,14 @@ export function lockPlant(folder: string): Disposable {
   const path = join(folder, "plant.lock");
   let file: DatabaseSync | undefined;
   try {
-    closeSync(openSync(path, "a", 0o600));
+    // Not where it stands: closing a file ends the locks that this process has on it.
+    if (!existsSync(path)) closeSync(openSync(path, "a", 0o600));
     file = new DatabaseSync(path, { timeout: 0 });
     file.exec("BEGIN EXCLUSIVE");
   } catch (error) {
     file?.close();
-    if ((error as { errcode?: number }).errcode === BUSY) {
+    const { errcode = 0 } = error as { errcode?: number };
+    if ((errcode & 0xff) === BUSY) {
       throw new PipelineError("CONFIG_INVALID", "another command is changing the plant; wait until it has ended", { path });
     }
     throw new PipelineError("STORE_UNAVAILABLE", `${path} cannot be locked`, { path }, error);

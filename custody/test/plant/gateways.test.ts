@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,6 +12,7 @@ import { exportPublic } from "../../src/plant/export-public.ts";
 import { addGateway, renewGateway, revokeGateway } from "../../src/plant/gateways.ts";
 import { activateKeys, rotateKeys } from "../../src/plant/key-rotation.ts";
 import type { PlantDocument } from "../../src/plant/plant-document.ts";
+import { lockPlant } from "../../src/plant/plant-lock.ts";
 import { plantStatus } from "../../src/plant/plant-status.ts";
 import { DAY_MS, type NewPlant, newPlant, START_MS } from "./new-plant.ts";
 
@@ -232,7 +233,7 @@ describe("crashes and neighbours", () => {
   it("waits for no lock of a command that was killed, and for that of one that runs", async () => {
     using plant = await newPlant();
     const module = new URL("../../src/plant/plant-lock.ts", import.meta.url).href;
-    const script = `(await import(${JSON.stringify(module)})).lockPlant(process.argv[1]); console.log("holds it"); setInterval(() => {}, 1e6);`;
+    const script = `globalThis.held = (await import(${JSON.stringify(module)})).lockPlant(process.argv[1]); console.log("holds it"); setInterval(() => {}, 1e6);`;
     const other = spawn(process.execPath, ["--input-type=module", "--eval", script, plant.folder], {
       stdio: ["ignore", "pipe", "inherit"],
     });
@@ -243,6 +244,15 @@ describe("crashes and neighbours", () => {
       other.kill("SIGKILL");
       await once(other, "exit");
       await add();
+
+      // A second attempt of the process that holds it takes the lock from nobody.
+      using _held = lockPlant(plant.folder);
+      expect(() => lockPlant(plant.folder)).toThrow("another command is changing the plant");
+      const third = spawnSync(process.execPath, ["--input-type=module", "--eval", script, plant.folder], {
+        encoding: "utf8",
+        timeout: 30_000,
+      });
+      expect([third.status, third.stderr]).toEqual([1, expect.stringContaining("another command is changing the plant")]);
     } finally {
       other.kill("SIGKILL");
     }

@@ -148,6 +148,8 @@ async function expectSettled({ folder, passphrase, nowMs }: PlantAccess) {
   const todo = plantStatus(folder, nowMs).todo.join("\n");
   expect([todo.includes("activate-keys"), /export-public|destroy-keys/.test(todo)]).toEqual([next, false]);
   for (const { gateway, credentials } of document.gateways) {
+    if (credentials.every(({ state }) => state === "revoked")) continue;
+    expect(json(folder, "gateways", gateway, "register.json")).toEqual(register);
     for (const { state, signingKey, certificateHash: hash } of credentials) {
       if (state !== "active" && state !== "next") continue;
       const at = join(folder, "gateways", gateway, state === "next" ? "next" : "");

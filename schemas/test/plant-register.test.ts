@@ -1,7 +1,8 @@
 import { generateKeyPairSync, hash } from "node:crypto";
 import { isPipelineError } from "@smile/errors/pipeline-error";
+import canonicalize from "canonicalize";
 import { describe, expect, it } from "vitest";
-import { publicHalf } from "../src/ed25519.ts";
+import { publicHalf, signBytes } from "../src/ed25519.ts";
 import { identityHash, openRegister, type PlantRegister, type Registration, signRegister } from "../src/plant-register.ts";
 import { fixturePlant } from "./fixture-register.ts";
 
@@ -67,10 +68,24 @@ describe("a plant's register", () => {
     expect(opened({ ...later, signature })).toContain("SIGNATURE_INVALID");
   });
 
-  it("names every unknown field, at any depth", () => {
-    expect(opened({ ...plant.register, surplus: 1 })).toContain("surplus");
+  it("names every unknown field, at any depth, where the plant has signed it", () => {
+    const { signature: __, ...unsigned } = plant.register;
+    const signedAsItIs = (changes: object) => {
+      const changed = { ...unsigned, ...changes };
+      const statement = Buffer.from(`smile.plant-register.v1\n${canonicalize(changed)}`);
+      return { ...changed, signature: Buffer.from(signBytes(statement, plant.identity)).toString("base64") };
+    };
+    expect(opened(signedAsItIs({}))).toBe("accepted");
+    expect(opened(signedAsItIs({ surplus: 1 }))).toContain("surplus");
     const gateways = plant.register.gateways.map((gateway) => ({ ...gateway, machines: ["press 1"] }));
-    expect(opened({ ...plant.register, gateways })).toMatch(/gateways\.0: .*machines/);
+    expect(opened(signedAsItIs({ gateways }))).toMatch(/gateways\.0: .*machines/);
+  });
+
+  it("is refused for its signature before anybody says what is wrong with each of its fields", () => {
+    const gateways = Array.from({ length: 50_000 }, () => ({ gateway: "g" }));
+    expect(opened({ ...plant.register, gateways })).toContain("SIGNATURE_INVALID");
+    const deep = JSON.parse(`${"[".repeat(50_000)}${"]".repeat(50_000)}`);
+    expect(opened({ ...plant.register, gateways: deep })).toContain("SIGNATURE_INVALID");
   });
 });
 

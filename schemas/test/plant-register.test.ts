@@ -3,7 +3,14 @@ import { isPipelineError } from "@smile/errors/pipeline-error";
 import canonicalize from "canonicalize";
 import { describe, expect, it } from "vitest";
 import { publicHalf, signBytes } from "../src/ed25519.ts";
-import { identityHash, openRegister, type PlantRegister, type Registration, signRegister } from "../src/plant-register.ts";
+import {
+  identityHash,
+  openRegister,
+  type PlantRegister,
+  PlantRegisterDocument,
+  type Registration,
+  signRegister,
+} from "../src/plant-register.ts";
 import { fixturePlant } from "./fixture-register.ts";
 
 const publicKey = Uint8Array.of(1, 2, 3);
@@ -154,5 +161,13 @@ describe("a register that contradicts itself is not even signed", () => {
 
   it("a name that could not be an MQTT topic level", () => {
     for (const name of ["", "+", "a/b", "#", "a b"]) expect(signed({ plant: name })).toContain("plant: ");
+  });
+
+  it("in very many ways, of which it names few: what a plant signs must not fill the memory of whoever reads it", () => {
+    const issues = (changes: object) => PlantRegisterDocument.safeParse({ ...plant.register, ...changes }).error!.issues.length;
+    const wrong = Array.from({ length: 200 }, (_, i) => ({ ...g1, gateway: `g${i}`, credentials: new Array(100).fill({}) }));
+    expect([issues({ gateways: wrong }), issues({ keys: new Array(1000).fill({}) })].every((count) => count > 0 && count < 10)).toBe(true);
+    expect(issues({ gateways: wrong.map((gateway) => ({ ...gateway, credentials: [] })) })).toBe(10);
+    expect(signed({ gateways: wrong as unknown as Registration["gateways"] })).toContain("gateways.0.credentials.0.signingKey");
   });
 });

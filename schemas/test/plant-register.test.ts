@@ -168,6 +168,8 @@ describe("a register that contradicts itself is not even signed", () => {
     const wrong = Array.from({ length: 200 }, (_, i) => ({ ...g1, gateway: `g${i}`, credentials: new Array(100).fill({}) }));
     expect([issues({ gateways: wrong }), issues({ keys: new Array(1000).fill({}) })].every((count) => count > 0 && count < 10)).toBe(true);
     expect(issues({ gateways: wrong.map((gateway) => ({ ...gateway, credentials: [] })) })).toBe(10);
+    expect(opened({ ...plant.register, ["x".repeat(1e6)]: 1 }).length).toBeLessThan(1000);
+    expect(signed({ ["x".repeat(1e6)]: 1 }).length).toBeLessThan(1000);
     expect(signed({ gateways: wrong as unknown as Registration["gateways"] })).toContain("gateways.0.credentials.0.signingKey");
   });
 });

@@ -41,6 +41,11 @@ export class FrameCases {
     }
   }
 
+  /** The honest gateways whose keys were stolen. */
+  get twins(): readonly HonestGateway[] {
+    return this.#places.map(({ twin }) => twin);
+  }
+
   /** A frame that would be taken if its gateway signed it. */
   good({ gateway }: Pick<Place, "gateway">, dice: Dice): Omit<Frame, "signature"> {
     return { ...pick(this.#sealed.get(gateway.name)!, dice), epoch: HOSTILE_EPOCH, sequence: this.#sequence++ };

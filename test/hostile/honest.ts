@@ -98,6 +98,8 @@ export class HonestGateway implements AsyncDisposable {
   /** Some that were acknowledged, the newest last; and some of the first epoch. */
   readonly recent: Frame[] = [];
   readonly first: Frame[] = [];
+  /** Times that its connection stood: more than once where somebody threw it out. */
+  connections = 0;
   /** What it says that it had to drop: SHA-256 of each envelope, and by `gapId`. */
   readonly gapEnvelopes = new Set<string>();
   readonly gaps = new Map<string, Gap>();
@@ -113,6 +115,9 @@ export class HonestGateway implements AsyncDisposable {
       logger: silentLogger(),
       tls: fixedTls(gateway.tls),
       reconnectMs: { first: 50, last: 500 },
+      onReady: () => {
+        this.connections += 1;
+      },
     });
     this.#sending = this.#send(everyMs);
     this.#sending.catch(() => {}); // `stop` tells

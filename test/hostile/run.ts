@@ -19,7 +19,7 @@ import { keptCases, revive } from "./kept.ts";
 import { LogTail } from "./log-tail.ts";
 import { mqttKinds } from "./mqtt-cases.ts";
 import { planCases } from "./plan.ts";
-import { dropRegisters } from "./register-cases.ts";
+import { dropRegister, dropRegisters } from "./register-cases.ts";
 import type { ServiceProcess } from "./service-process.ts";
 import { judge } from "./verdict.ts";
 import { type Mutants, openWorld, type World } from "./world.ts";
@@ -158,7 +158,6 @@ class Run {
       await this.#clients(kind, countOf(kind), dicePerKind(kind), run, mqtt[kind]!.isSlow ? countOf(kind) : CLIENTS_BESIDE_EACH_OTHER);
     };
     const first = async () => {
-      if (only.test("kept")) await this.#kept(frames);
       for (const [i, kind] of groups.frames.entries()) {
         if (i === Math.floor(groups.frames.length / 3)) for (const gateway of this.honest) gateway.beginEpoch();
         await this.#frames(kind, countOf(kind), made(kind, frames.kinds[kind]!));
@@ -179,6 +178,7 @@ class Run {
       this.takenElsewhere += taken;
       this.#report("registers", count, refused);
     };
+    if (only.test("kept")) await this.#unlessDead(this.#kept(frames));
     await this.#unlessDead(
       Promise.all([first(), second(), third(), fourth(), ...groups.slow.filter((kind) => countOf(kind) > 0).map(clients)]),
     );
@@ -362,12 +362,14 @@ class Run {
         honestGap: place.twin.gaps.values().next().value!,
         batch: this.#batches.find(({ plant }) => plant === party.plant)!,
         score: this.#scores.own[0]!,
+        register: party.register,
         gatewayKey: gateway.signingKey,
         scoreKey: scoreSigner,
       });
       const payload = { via: { party, gateway }, topic: framesTopic(party.plant, gateway.name), payload: value };
       if (kept.to === "frame" || kept.to === "gap") sent.push(payload);
       else if (kept.to === "batch") await this.#append(party.plant, value);
+      else if (kept.to === "register") this.takenElsewhere += (await dropRegister(this.#world, 0, value)).taken;
       else fake.push(value);
     }
     if (all.length > 0) await this.#frames("kept", all.length, () => sent.shift());

@@ -402,6 +402,8 @@ function addConsole(counts: Record<string, number>, before: Figures, after: Figu
     growthOf("smile_plant_console_deliveries_early_total", before, after) +
       growthOf("smile_plant_console_deliveries_repeated_total", before, after),
   );
+  add("scores of revoked keys", growthOf("smile_plant_console_scores_revoked_total", before, after));
+  add("scores of unknown lanes", growthOf("smile_plant_console_scores_unknown_lane_total", before, after));
   add("risks stored already", growthOf("smile_plant_console_risks_duplicate_total", before, after));
   add("contradictions", growthOf("smile_plant_console_contradictions_total", before, after));
 }

@@ -24,10 +24,13 @@ gateway() {
   if ! grep -q "\"gateway\": \"$name\"" "$root/plant/plant.json"; then
     smile plant add-gateway "$name" --machines "$@" --plant-folder "$root/plant"
   fi
-  cp -R "$root/plant/gateways/$name/." "$root/$name/"
 }
 gateway hall-1 pump-001 fan-002 compressor-003 pump-004
 gateway hall-2 fan-005 compressor-006 pump-007 fan-008
+# Only now: each change of the plant is in every gateway's folder.
+for name in hall-1 hall-2; do
+  cp -R "$root/plant/gateways/$name/." "$root/$name/"
+done
 
 # The operator's side. In earnest, the hash comes from the plant by another way than the register: here both are one person.
 identity=$(smile plant status --plant-folder "$root/plant" | sed -n 's/^identity //p')

@@ -1,7 +1,10 @@
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { auditCommand } from "@smile/cli/audit-command";
 import { demoCommand } from "@smile/cli/demo-command";
-import { keysCommand } from "@smile/cli/keys-command";
+import { kafkaCommand } from "@smile/cli/kafka-command";
+import { serviceCommand } from "@smile/cli/operator/service-command";
+import { plantCommand } from "@smile/cli/plant-command";
 import { simulateCommand } from "@smile/cli/simulate-command";
 import { trainCommand } from "@smile/cli/train-command";
 import { edgeAgentCommand } from "@smile/edge-agent/command";
@@ -134,7 +137,11 @@ describe("commands in the documents", () => {
 
   /** The command of smile that a call runs, and what it passes to it; null for npm's own business. */
   function smileCall({ words }: Call): { command: string; args: readonly string[] } | null {
-    if (words[0] === "npx") return { command: words[2] ?? "", args: words.slice(3) };
+    if (words[0] === "npx") {
+      const command = words.slice(2, 4).join(" ");
+      if (help.has(command)) return { command, args: words.slice(4) };
+      return { command: words[2] ?? "", args: words.slice(3) };
+    }
     const separator = words.indexOf("--");
     if (words[1] !== "start" || separator < 0) return null;
     return { command: "demo", args: words.slice(separator + 1) };
@@ -143,8 +150,10 @@ describe("commands in the documents", () => {
   /** What `--help` prints, by command. Services know theirs by name, summary, details and options; the rest are commander's. */
   const help = new Map<string, string>();
   const never = new AbortController().signal;
-  for (const command of [demoCommand(never), trainCommand(), keysCommand(), simulateCommand(never)])
+  for (const command of [demoCommand(never), trainCommand(), simulateCommand(never), kafkaCommand(never)])
     help.set(command.name(), command.helpInformation());
+  for (const family of [plantCommand(never), serviceCommand(), auditCommand()])
+    for (const command of family.commands) help.set(`${family.name()} ${command.name()}`, command.helpInformation());
   for (const { name, details, options = {} } of [edgeAgentCommand, streamProcessorCommand, modelServiceCommand, plantConsoleCommand])
     help.set(name, ["--config", ...Object.keys(options).map((option) => `--${option}`), details].join("\n"));
 
@@ -156,7 +165,7 @@ describe("commands in the documents", () => {
       if (own !== null) return !help.has(own.command);
       const [, verb = "", script = ""] = call.words;
       if (verb === "run") return !(script in scripts);
-      return !(verb === "ci" || verb === "install" || verb in scripts);
+      return !(["audit", "ci", "install"].includes(verb) || verb in scripts);
     });
     expect(unknown.map(({ path, line }) => `${path}: ${line}`)).toEqual([]);
   });

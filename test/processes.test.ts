@@ -227,6 +227,53 @@ describe("examples/plant, as processes of their own", () => {
     await compare(plant, wanted);
   }, 120_000);
 
+  it("loses nothing and shows nothing twice while its keys and a gateway's certificate change under load", async () => {
+    await using plant = new Plant(template.path, await freePorts());
+    const [rows] = await Promise.all([simulated(1500), ...services.map((name) => plant.start(name))]);
+    const wanted = expected(rows.flat());
+    const agents = plant.agents();
+    // Windows that are complete once so many rows of each gateway have come: a small number of them is under way at any time.
+    const complete = rows[0]!.map(() => 0);
+    const windows = new WindowStream(DeploymentDocument.parse(read("model/deployment.json")).featureSet);
+    for (let i = 0, sofar = 0; i < complete.length; i++) {
+      for (const lines of rows) if (i < lines.length) sofar += windows.push(parseNdjsonRow(lines[i]!, i + 1)).length;
+      complete[i] = sofar;
+    }
+    let isChanged = false;
+    const changed = Promise.withResolvers<void>();
+    const held = Math.floor(0.8 * complete.length); // the rest comes after the changes, however long they take
+    const feed = async () => {
+      for (let i = 0; i < complete.length; i++) {
+        for (const [g, lines] of rows.entries()) if (i < lines.length) agents[g]!.stdin.write(`${lines[i]}\n`);
+        if (!isChanged) await plant.stored(complete[i]! - 60);
+        if (i === held) await changed.promise;
+      }
+      for (const [g, lines] of rows.entries())
+        agents[g]!.stdin.end(
+          lines
+            .slice(complete.length)
+            .map((line) => `${line}\n`)
+            .join(""),
+        );
+    };
+    const feeding = feed();
+    feeding.catch(() => {}); // awaited below, once the changes are made
+    await plant.stored(60);
+    await plant.run("rotate");
+    for (const agent of agents) await agent.line(/windows are encrypted under another key/);
+    await plant.run("renew");
+    await agents[0]!.line(/"files":"signing_key".*in force now/);
+    await agents[0]!.line(/took the renewed TLS files/);
+    isChanged = true;
+    changed.resolve();
+    await feeding;
+    for (const { ended } of agents) {
+      const { code, stderr } = await ended;
+      expect(code, stderr).toBe(0);
+    }
+    await compare(plant, wanted);
+  }, 180_000);
+
   it("takes nothing of a gateway from the moment that it is revoked, and everything of its neighbour; what was done is in sound logs", async () => {
     await using plant = new Plant(template.path, await freePorts());
     const [[ofFirst]] = await Promise.all([simulated(60), ...services.map((name) => plant.start(name))]);

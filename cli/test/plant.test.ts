@@ -209,7 +209,7 @@ describe("a plant's life", () => {
     await at.json(...init, "--without-tls");
     await at.json("plant", "add-gateway", "hall-1", "--machines", "a", ...inPlant);
     const files = readdirSync(join(at.folder, "north/gateways/hall-1")).sort();
-    expect(files).toEqual(["deployment.json", "edge-agent.json", "gateway-key.json", "lease.json", "signing-key.json"]);
+    expect(files).toEqual(["deployment.json", "edge-agent.json", "gateway-key.json", "lease.json", "register.json", "signing-key.json"]);
     expect(statSync(join(at.folder, "north/gateways/hall-1/gateway-key.json")).mode & 0o777).toBe(0o600);
     await at.json("service", "init", "--out", "operator", "--without-tls");
     await at.json("plant", "use-service", "operator/service.json", ...inPlant);

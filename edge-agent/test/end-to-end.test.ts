@@ -301,7 +301,8 @@ it("as a process, over TLS, takes new keys and a new certificate from its files 
   putKey(folder, "stranger");
   await refused;
   feed(1);
-  const taken = Promise.all([said('"files":"signing_key"'), said("took the renewed TLS files")]);
+  const changes = ["windows are encrypted under another key", '"files":"signing_key"', "took the renewed TLS files"];
+  const taken = Promise.all(changes.map(said));
   putKey(folder, "two");
   putSigningKey(folder, signers[1]!);
   putCertificate(certificates[1]!);

@@ -44,9 +44,19 @@ describe("sanitiser stock", () => {
     );
   });
 
-  it("is filled up to its target and no further", async () => {
+  /** A stock that has been asked for so many before. */
+  async function warm(target: number) {
     const { state, make } = numberedMaker();
-    const stock = new SanitiserStock(make, 4);
+    const stock = new SanitiserStock(make, target);
+    await stock.take(target);
+    await stock.take(0);
+    state.asked = [];
+    state.made = 0;
+    return { state, stock };
+  }
+
+  it("is filled up to its target and no further", async () => {
+    const { state, stock } = await warm(4);
     await stock.refill();
     await stock.refill();
     expect(stock.size).toBe(4);
@@ -54,6 +64,19 @@ describe("sanitiser stock", () => {
     expect(numbersOf(await stock.take(3))).toEqual([1, 2, 3]);
     await stock.refill();
     expect(state.asked).toEqual([4, 3]);
+  });
+
+  it("makes none ahead for a key that is used once, and never more than were asked for before", async () => {
+    const { state, make } = numberedMaker();
+    const stock = new SanitiserStock(make, 4);
+    const sizes: number[] = [];
+    for (let use = 0; use < 6; use++) {
+      await stock.take(1);
+      await stock.refill();
+      sizes.push(stock.size);
+    }
+    expect(sizes).toEqual([0, 1, 2, 3, 4, 4]);
+    expect(state.made).toBe(6 + 4);
   });
 
   it("makes what it has not got, when it is asked for it", async () => {
@@ -65,8 +88,7 @@ describe("sanitiser stock", () => {
   });
 
   it("refills once at a time", async () => {
-    const { state, make } = numberedMaker();
-    const stock = new SanitiserStock(make, 4);
+    const { state, stock } = await warm(4);
     state.gated = true;
     const both = [stock.refill(), stock.refill()];
     expect(state.asked).toEqual([4]);
@@ -76,8 +98,7 @@ describe("sanitiser stock", () => {
   });
 
   it("passes a failure on to whoever asked, keeps what it has, and recovers", async () => {
-    const { state, make } = numberedMaker();
-    const stock = new SanitiserStock(make, 2);
+    const { state, stock } = await warm(2);
     await stock.refill();
     await stock.take(1);
     state.failing = true;

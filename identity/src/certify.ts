@@ -17,7 +17,7 @@ export type CertificateAndKey = { readonly certificate: string; readonly key: st
 /** Clocks of gateways are not exact: a certificate is in force a little before it was made. */
 const CLOCK_SKEW_MS = 5 * 60_000;
 const DAY_MS = 86_400_000;
-/** RFC 5280, 4.1.2.5: dates from 2050 on have another form; no certificate of ours lasts nearly as long. */
+/** A century: more is a typing error. */
 const MOST_DAYS = 36_525;
 
 /** How long a certificate is in force, from the time that it is made. */

@@ -1,6 +1,7 @@
-import { createPrivateKey, X509Certificate } from "node:crypto";
+import { X509Certificate } from "node:crypto";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { PeerIdentity } from "@smile/schemas/registered-plant";
+import { readKeyPem } from "./key-pair.ts";
 
 const CLIENT_AUTHENTICATION = "1.3.6.1.5.5.7.3.2";
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
@@ -72,7 +73,7 @@ export function checkCertificate(
   if (!hasOnly("O", plant) || !hasOnly("OU", role) || !hasOnly("CN", name))
     throw wrong(`its subject must be O=${plant}, OU=${role}, CN=${name}`);
   if (!(certificate.keyUsage ?? []).includes(CLIENT_AUTHENTICATION)) throw wrong("is not for the authentication of clients");
-  if (key !== undefined && !certificate.checkPrivateKey(createPrivateKey(key))) throw wrong("belongs to another key");
+  if (key !== undefined && !certificate.checkPrivateKey(readKeyPem(key, `${role} ${name}`))) throw wrong("belongs to another key");
 }
 
 function parse(pem: string): X509Certificate {

@@ -18,7 +18,8 @@ export function readPemFile(path: string, what: string): string {
 export function writePemFile(path: string, pem: string, mode: 0o600 | 0o644): void {
   const draft = `${path}.${process.pid}.tmp`;
   try {
-    writeFileSync(draft, pem, { mode, flush: true });
+    rmSync(draft, { force: true }); // of a process with this number that was killed: it would keep its mode
+    writeFileSync(draft, pem, { mode, flag: "wx", flush: true });
     renameSync(draft, path);
   } catch (error) {
     rmSync(draft, { force: true });

@@ -154,6 +154,7 @@ describe("checkCertificate", () => {
     for (const authority of [operator.certificate, lookalike.certificate, gateway.certificate, ""])
       expect(() => checkCertificate(gateway.certificate, { ...expected, authority })).toThrow(why("was not issued"));
     expect(() => checkCertificate(gateway.certificate, { ...expected, key: other.key })).toThrow(why("belongs to another key"));
+    expect(() => checkCertificate(gateway.certificate, { ...expected, key: other.key.slice(0, 90) })).toThrow(why("the key is no"));
     expect(() => checkCertificate(gateway.certificate, { ...expected, nowMs: expected.nowMs + 6 * DAY_MS })).toThrow(why("ended on"));
     expect(() => checkCertificate(gateway.certificate, { ...expected, nowMs: expected.nowMs - DAY_MS })).toThrow(why("only from"));
     expect(() => checkCertificate("certificate", expected)).toThrow(why("PEM"));

@@ -22,4 +22,8 @@ export function checkBatch({ scheme, keyMode, parts, ciphertext, ciphertextHash 
   if (hash("sha256", ciphertext) !== ciphertextHash) {
     throw new PipelineError("FRAME_WRONG_HASH", "ciphertextHash is not the SHA-256 of the batch's ciphertext");
   }
+  // A frame that was merged with none is what its gateway signed, to the byte; of a sum nobody can say that.
+  if (parts.length === 1 && parts[0]!.ciphertextHash !== ciphertextHash) {
+    throw new PipelineError("FRAME_WRONG_HASH", "the batch's one part is of another ciphertext than the batch");
+  }
 }

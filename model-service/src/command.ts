@@ -70,7 +70,7 @@ ${monitoringHelp}`,
     const plants = opened.use(openPlantRegistry({ plants: settings.plants, folder, logger, audit }));
     const monitoring = opened.use(await openMonitoring({ service: "model-service", settings, folder, logger, stopping: signal }));
     const scoring = scoringHistogram();
-    const log = opened.use(await openLog(settings.log, folder, "smile-model-service", logger.child({ part: "log" })));
+    const log = opened.use(await openLog(settings.log, folder, "smile-model-service", logger.child({ part: "log" }), env));
     const service = opened.use(
       await startModelService({
         log,

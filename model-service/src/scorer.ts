@@ -31,8 +31,15 @@ export type ScorerParts = {
   readonly onScored?: ((seconds: number) => void) | undefined;
 };
 
-/** Scored side by side and appended together; the next ones are read after that. */
-const READ: ReadLimits = { maxRecords: 32, maxBytes: 8 * 1024 * 1024, waitMs: 1000 };
+/**
+ * Scored side by side and appended together; the next ones are read after that. The bytes of 32 batches of the largest ciphertexts, 60 KiB
+ * each: a part takes some fifteen times as much memory when it is decoded, and whoever writes hostile batches makes them of parts.
+ */
+const READ: ReadLimits = { maxRecords: 32, maxBytes: 2 * 1024 * 1024, waitMs: 1000 };
+/** No frame has more, so no part of a batch comes from more bytes than these. */
+const LARGEST_FRAME_BYTES = 64 * 1024;
+/** What a batch of one frame has beyond that frame. */
+const BATCH_OVERHEAD_BYTES = 1024;
 
 /**
  * Batches out of the log, scores into it, until the signal stops it. Batches are scored side by side and their scores appended in
@@ -52,6 +59,7 @@ export async function scoreBatchesOf(log: Log, member: GroupMember, parts: Score
 async function outputOf(record: LogRecord, parts: ScorerParts): Promise<OutRecord[]> {
   const { counters } = parts;
   try {
+    checkLength(record.value, parts.heads.maxMerges);
     const scores = await scoresOf(batchCodec.decode(record.value), parts);
     counters.batches += 1;
     counters.scores += scores.length;
@@ -72,6 +80,12 @@ function deadLetter({ key, value, partition, offset }: LogRecord, error: Pipelin
   parts.logger.error({ partition, offset, code: error.code, facts: error.facts }, "refused a batch");
   const letter = encodeDeadLetter(error, { plant: key, gateway: "" }, value, nowMs);
   return [{ topic: LOG_TOPICS.deadLetters, key, value: letter }];
+}
+
+/** Before it is decoded. @throws {PipelineError} FRAME_WRONG_LENGTH for what cannot be made of as many frames as may be merged */
+function checkLength({ length }: Uint8Array, maxMerges: number): void {
+  const largest = maxMerges * LARGEST_FRAME_BYTES + BATCH_OVERHEAD_BYTES;
+  if (length > largest) throw new PipelineError("FRAME_WRONG_LENGTH", `the batch has ${length} bytes`, { length, largest });
 }
 
 /** One signed score envelope per head that is bound to the batch's feature set. */

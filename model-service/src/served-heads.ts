@@ -17,12 +17,15 @@ export type Served = { readonly params: Params; readonly lanes: number; readonly
 export class ServedHeads {
   readonly #params = new Set<string>();
   readonly #served = new Map<string, Served>();
+  /** Frames in a batch at most, of any deployment. */
+  readonly maxMerges: number;
 
   /**
    * @throws {PipelineError} PLAN_REFUSED when a head does not fit its deployment's parameters, DOCUMENT_INVALID when one is missing or
    *   belongs elsewhere
    */
   constructor(deployments: readonly ServedDeployment[]) {
+    this.maxMerges = Math.max(...deployments.map(({ deployment }) => deployment.maxMerges));
     for (const { deployment, heads, modelPrivacy } of deployments) {
       const params = paramsFromDocument(deployment.params);
       const featureSetId = documentId(deployment.featureSet);

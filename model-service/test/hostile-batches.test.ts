@@ -71,7 +71,7 @@ const fitted = (bytes: Uint8Array) => {
 
 function hostileBatches(): [what: string, code: string, batch: Batch][] {
   const { bomb, nanScale } = sealBytes();
-  const manyLanes = { ...goodBatch.parts[0]!, lanes: new Uint8Array(5000).fill(255) };
+  const manyLanes = { ...goodBatch.parts[0]!, ciphertextHash: goodBatch.ciphertextHash, lanes: new Uint8Array(5000).fill(255) };
   return [
     ["a byte short", "FRAME_WRONG_LENGTH", around(goodBatch.ciphertext.subarray(1))],
     ["a byte long", "FRAME_WRONG_LENGTH", around(Buffer.concat([goodBatch.ciphertext, Buffer.of(0)]))],
@@ -86,8 +86,14 @@ function hostileBatches(): [what: string, code: string, batch: Batch][] {
     ["other parameters", "PARAMS_UNKNOWN", around(goodBatch.ciphertext, { paramsId: paramsId({ ...params, t: params.t * 2 }) })],
     ["another scheme", "PARAMS_UNKNOWN", around(goodBatch.ciphertext, { scheme: "identity" })],
     ["the hash of other bytes", "FRAME_WRONG_HASH", { ...goodBatch, ciphertextHash: hash("sha256", "other") }],
+    ["one part, of another ciphertext", "FRAME_WRONG_HASH", { ...goodBatch, parts: [goodBatch.parts[0]!] }],
     ["one lane twice", "LANES_INVALID", { ...goodBatch, parts: [goodBatch.parts[0]!, goodBatch.parts[0]!] }],
     ["no parts", "LANES_INVALID", { ...goodBatch, parts: [] }],
+    [
+      "more parts than can be merged",
+      "FRAME_WRONG_LENGTH",
+      { ...goodBatch, parts: Array.from({ length: 4096 }, () => goodBatch.parts[0]!) },
+    ],
     ["more lanes than there are", "LANES_INVALID", { ...goodBatch, parts: [manyLanes] }],
   ];
 }

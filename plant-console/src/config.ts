@@ -40,7 +40,7 @@ export const ConsoleConfigSchema = z.strictObject({
   audit: path.optional(),
   store: path,
   /** The leases themselves, or the path of a JSON file with an array of them. */
-  leases: z.union([path, z.array(LeaseDocument).min(1)]),
+  leases: z.union([path, z.array(LeaseDocument)]),
   batch: z
     .strictObject({
       deliveries: z.number().int().min(1).max(4096).default(64),
@@ -63,7 +63,6 @@ const envNames = {
   "mqtt.clientId": "SMILE_MQTT_CLIENT_ID",
   deployment: "SMILE_DEPLOYMENT",
   keystore: "SMILE_KEYSTORE",
-  passphraseFile: "SMILE_PASSPHRASE_FILE",
   service: "SMILE_SERVICE",
   register: "SMILE_REGISTER",
   identity: "SMILE_IDENTITY",
@@ -113,5 +112,5 @@ export function loadConsoleConfig(file: string, env: Environment): ConsoleConfig
 
 /** @throws {PipelineError} FILE_MISSING, FILE_DAMAGED, DOCUMENT_INVALID, each naming the file */
 export function readLeases(leases: ConsoleConfig["leases"]): readonly Lease[] {
-  return typeof leases === "string" ? readDocument(z.array(LeaseDocument).min(1), leases, "leases") : leases;
+  return typeof leases === "string" ? readDocument(z.array(LeaseDocument), leases, "leases") : leases;
 }

@@ -61,7 +61,8 @@ export async function startConfiguredConsole(config: ConsoleConfig, options: Con
   if (registry.find(plant) === undefined)
     throw new PipelineError("CONFIG_INVALID", `register: ${register} is plant ${registry.plants[0]!.plant}'s, not ${plant}'s`);
   const service = new ServiceFile({ path: config.service, logger, audit });
-  const passphrase = () => passphraseFrom({ env, file: config.passphraseFile });
+  // A variable that names a file means the folder where the program was started, as for `smile plant`, and wins as all of them do.
+  const passphrase = () => passphraseFrom({ env, file: env.SMILE_PASSPHRASE_FILE ? undefined : config.passphraseFile });
   const keys = opened.use(
     await KeystoreKeys.open({ path: config.keystore, plant, deployment, passphrase, logger, audit, ...(now && { now }) }),
   );

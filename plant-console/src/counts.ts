@@ -15,6 +15,8 @@ export type ConsoleCounters = {
   readonly refused: Readonly<Record<string, number>>;
   /** Lanes that are leased to nobody, or not to the gateway that filled them; their scores are dropped. */
   readonly unknownLanes: number;
+  /** Windows of gateways whose keys were revoked; their scores are dropped. */
+  readonly revokedWindows: number;
   readonly risks: number;
   readonly duplicates: number;
   /** Windows that were answered again with another score. A model service that confuses windows shows itself here. */
@@ -39,6 +41,7 @@ export class Counts {
     earlyDeliveries: 0,
     malformed: 0,
     unknownLanes: 0,
+    revokedWindows: 0,
     risks: 0,
     duplicates: 0,
     contradictions: 0,

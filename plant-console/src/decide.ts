@@ -18,6 +18,17 @@ export function riskOf(score: number, { scale, calibration, link, range }: RiskS
   return range === null ? linked : Math.min(range[1], Math.max(range[0], linked));
 }
 
+/**
+ * Whether every score has a risk that is a finite number. One that is none cannot be stored: the console would stop at it, and so tell the
+ * service, whose card this is, which scores it decrypted.
+ * @param largest largest |score| that may be decrypted
+ */
+export function isFiniteUpTo(largest: number, { scale, calibration }: RiskScale): boolean {
+  const { slope, intercept } = calibration ?? { slope: 1, intercept: 0 };
+  const real = largest * scale;
+  return Number.isFinite(real) && Number.isFinite(Math.abs(slope) * real + Math.abs(intercept));
+}
+
 /** What is remembered of one machine under one output of one head. */
 export type AlertState = { readonly raised: boolean; readonly newestMs: number };
 export type Decision = {

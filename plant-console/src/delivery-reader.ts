@@ -1,7 +1,7 @@
 import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
 import { type Gap, gapCodec } from "@smile/schemas/envelopes";
 import { readGap } from "./gap-reader.ts";
-import type { Risk, ScoreKeys, ScoreReader } from "./score-reader.ts";
+import type { ReadScore, ScoreKeys, ScoreReader } from "./score-reader.ts";
 import type { Trust } from "./verification.ts";
 
 /**
@@ -12,7 +12,7 @@ import type { Trust } from "./verification.ts";
  * - `awaited`: sound, but under a key that the plant's register lists and the keystore does not hold yet.
  */
 export type Outcome =
-  | { readonly kind: "read"; readonly risks: readonly Risk[]; readonly gaps: readonly Gap[]; readonly unknownLanes: number }
+  | ({ readonly kind: "read"; readonly gaps: readonly Gap[] } & ReadScore)
   | { readonly kind: "refused"; readonly error: PipelineError; readonly mayChange: boolean }
   | { readonly kind: "awaited"; readonly error: PipelineError; readonly keyId: string };
 
@@ -38,7 +38,7 @@ export class DeliveryReader {
   read(payload: Uint8Array, nowMs: number): Outcome {
     const trust = this.#trust();
     try {
-      if (gapCodec.claims(payload)) return { kind: "read", risks: [], gaps: [readGap(payload, trust)], unknownLanes: 0 };
+      if (gapCodec.claims(payload)) return { kind: "read", risks: [], gaps: [readGap(payload, trust)], unknownLanes: 0, revokedWindows: 0 };
       return { kind: "read", gaps: [], ...this.#scores.read(payload, trust) };
     } catch (thrown) {
       // Whatever the bytes make a decoder do, the next delivery must not wait for it.

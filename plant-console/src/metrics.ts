@@ -34,6 +34,7 @@ export function consoleMetrics(parts: {
       read: () => samplesBy("code", console.counters().refused),
     },
     total("scores_unknown_lane", "Scores dropped because no lease names their lane", ({ unknownLanes }) => unknownLanes),
+    total("scores_revoked", "Scores dropped because the key of their gateway was revoked", ({ revokedWindows }) => revokedWindows),
     total("risks", "Risks stored", ({ risks }) => risks),
     total("risks_duplicate", "Risks that were stored already", ({ duplicates }) => duplicates),
     total("contradictions", "Windows answered again with another score; the first stays", ({ contradictions }) => contradictions),

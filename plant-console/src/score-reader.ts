@@ -4,7 +4,7 @@ import { paramsId } from "@smile/he/params";
 import { type Deployment, documentId, type ModelCard } from "@smile/schemas/documents";
 import type { Part, Score } from "@smile/schemas/envelopes";
 import { paramsFromDocument } from "@smile/schemas/params-document";
-import { isConsistent, riskOf } from "./decide.ts";
+import { isConsistent, isFiniteUpTo, riskOf } from "./decide.ts";
 import type { LaneMap } from "./lane-map.ts";
 import { openScore, type Trust } from "./verification.ts";
 
@@ -50,6 +50,8 @@ export type ReadScore = {
   readonly risks: readonly Risk[];
   /** Lanes that are leased to nobody, or not to the gateway that filled them. */
   readonly unknownLanes: number;
+  /** Windows of gateways whose keys were revoked; dropped. */
+  readonly revokedWindows: number;
 };
 
 /** Turns score envelopes into risks of machines. Throws for what is not this plant's, and does not go on with half of it. */
@@ -61,10 +63,14 @@ export class ScoreReader {
   readonly #keys: ScoreKeys;
   readonly #laneMap: LaneMap;
 
-  /** @throws {PipelineError} DOCUMENT_INVALID when a card is of another feature set or has its alert bounds the wrong way round */
+  /**
+   * @throws {PipelineError} DOCUMENT_INVALID when a card is of another feature set, has its alert bounds the wrong way round, or makes
+   *   risks of some scores that are no finite numbers
+   */
   constructor(options: { deployment: Deployment; keys: ScoreKeys; laneMap: LaneMap }) {
     this.#deployment = options.deployment;
-    this.#paramsId = paramsId(paramsFromDocument(options.deployment.params));
+    const params = paramsFromDocument(options.deployment.params);
+    this.#paramsId = paramsId(params);
     this.#featureSetId = documentId(options.deployment.featureSet);
     this.#cards = new Map(options.deployment.cards.map((card) => [card.headId, card]));
     this.#keys = options.keys;
@@ -76,6 +82,10 @@ export class ScoreReader {
         throw new PipelineError("DOCUMENT_INVALID", `card ${card.name}: alert.clear is on the wrong side of alert.raise`, {
           headId: card.headId,
         });
+      if (!isFiniteUpTo(params.t / 2, card))
+        throw new PipelineError("DOCUMENT_INVALID", `card ${card.name}: scale and calibration make infinite risks of some scores`, {
+          headId: card.headId,
+        });
     }
   }
 
@@ -85,14 +95,19 @@ export class ScoreReader {
    *   the `paramsId` and `keyId` of a key that is not open; LANES_INVALID; FRAME_WRONG_LENGTH or RESIDUE_OUT_OF_RANGE for a reply
    */
   read(bytes: Uint8Array, trust: Trust): ReadScore {
-    const score = openScore(bytes, trust);
+    const { score, revoked } = openScore(bytes, trust);
     const { card, key } = this.#check(score);
     const places = this.#places(score.parts, key);
     const lanes = places.map((place) => place.lane);
     const perOutput = score.replies.map((reply) => key.decryptor.decrypt(reply, lanes));
     const risks: Risk[] = [];
     let unknownLanes = 0;
+    let revokedWindows = 0;
     places.forEach(({ part, lane }, i) => {
+      if (revoked.has(part)) {
+        revokedWindows++;
+        return;
+      }
       const machine = this.#laneMap.find(part.gateway, part.block, lane);
       if (machine === undefined) {
         unknownLanes++;
@@ -105,7 +120,7 @@ export class ScoreReader {
         risks.push({ ...id, machine, frameTimeMs, closedAtMs, score: value, risk: riskOf(value, card) });
       });
     });
-    return { risks, unknownLanes };
+    return { risks, unknownLanes, revokedWindows };
   }
 
   #check(score: Score): { card: ModelCard; key: DecryptionKey } {

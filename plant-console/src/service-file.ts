@@ -1,7 +1,9 @@
 import { hash, type KeyObject } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
+import { isPipelineError } from "@smile/errors/pipeline-error";
 import type { AuditLog } from "@smile/runtime/audit-log";
 import { readDocument } from "@smile/runtime/document-file";
-import { lookAtFile } from "@smile/runtime/file-look";
+import { type FileLook, lookAtFile } from "@smile/runtime/file-look";
 import type { Logger } from "@smile/runtime/logging";
 import { verifyingKey } from "@smile/schemas/ed25519";
 import { ServiceDocument } from "@smile/schemas/service-document";
@@ -11,7 +13,8 @@ export class ServiceFile {
   readonly #path: string;
   readonly #logger: Logger;
   readonly #audit: AuditLog;
-  #stamp: string;
+  /** How the file lay there when it was read last; undefined while it has to be read again. */
+  #stamp: string | undefined;
   #document: ServiceDocument;
   #scoreSigners: readonly KeyObject[];
   readonly #listeners: (() => void)[] = [];
@@ -21,9 +24,11 @@ export class ServiceFile {
     this.#path = path;
     this.#logger = logger;
     this.#audit = audit;
-    this.#stamp = lookAtFile(path).stamp;
-    this.#document = readDocument(ServiceDocument, path, "service document");
-    this.#scoreSigners = this.#pin();
+    const look = lookAtFile(path);
+    const document = this.#read();
+    this.#scoreSigners = this.#pin(document);
+    this.#document = document;
+    this.#stamp = stampOf(look);
   }
 
   get document(): ServiceDocument {
@@ -40,25 +45,40 @@ export class ServiceFile {
     this.#listeners.push(listener);
   }
 
-  /** Reads the file if it changed. One that cannot be read is logged, and what was read before stays in force. */
+  /**
+   * Reads the file if it changed. One that cannot be read is logged, and what was read before stays in force. What may pass, such as an
+   * audit log that somebody else writes to, is tried again at the next look.
+   */
   refresh(): void {
-    const stamp = lookAtFile(this.#path).stamp;
-    if (stamp === this.#stamp) return;
-    this.#stamp = stamp;
+    const look = lookAtFile(this.#path);
+    if (look.stamp === this.#stamp) return;
     try {
-      this.#document = readDocument(ServiceDocument, this.#path, "service document");
-      this.#scoreSigners = this.#pin();
+      const document = this.#read();
+      this.#stamp = stampOf(look);
+      if (isDeepStrictEqual(document, this.#document)) return;
+      this.#scoreSigners = this.#pin(document);
+      this.#document = document;
       this.#logger.info({ signers: this.#scoreSigners.length }, "took the changed service document");
       for (const listener of this.#listeners) listener();
     } catch (error) {
+      this.#stamp = isPipelineError(error) && error.retriable ? undefined : look.stamp;
       this.#logger.error({ err: error }, "the service document cannot be read; the one read before stays in force");
     }
   }
 
-  #pin(): KeyObject[] {
-    const { name, scoreSigners } = this.#document;
+  #read(): ServiceDocument {
+    return readDocument(ServiceDocument, this.#path, "service document");
+  }
+
+  #pin({ name, scoreSigners }: ServiceDocument): KeyObject[] {
+    const keys = scoreSigners.map(verifyingKey);
     const hashes = scoreSigners.map((key) => hash("sha256", Buffer.from(key, "base64")));
     this.#audit.append("score-signers-pinned", { service: name, signers: hashes.join(",") });
-    return scoreSigners.map(verifyingKey);
+    return keys;
   }
+}
+
+/** Of a file that was read; undefined when it may change again without a trace, so that it has to be read again. */
+function stampOf({ stamp, settled }: FileLook): string | undefined {
+  return settled ? stamp : undefined;
 }

@@ -10,6 +10,7 @@ import { CursorSender } from "./cursor-sender.ts";
 import { DeliveryReader, type Outcome } from "./delivery-reader.ts";
 import { LaneMap } from "./lane-map.ts";
 import type { LatencyFigure } from "./latency.ts";
+import { RareWarnings } from "./rare-warnings.ts";
 import type { OpenScoreLink } from "./score-link.ts";
 import { type Risk, type ScoreKeys, ScoreReader } from "./score-reader.ts";
 import type { RiskStore } from "./store.ts";
@@ -75,6 +76,7 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
   const rules = new Map(deployment.cards.map((card) => [card.headId, card.alert]));
   const counts = new Counts();
   const announcer = new Announcer(options, logger);
+  const warnings = new RareWarnings(logger);
   const failed = Promise.withResolvers<void>();
   failed.promise.catch(() => {}); // whoever awaits `done` sees the error; until then it must not count as unhandled
 
@@ -134,7 +136,7 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
       queue.push(deliveryCodec.decode(payload));
     } catch (error) {
       counts.add("malformed");
-      logger.warn({ err: error, length: payload.length }, "not a delivery");
+      warnings.warn("malformed", { err: error, length: payload.length }, "not a delivery");
       return;
     }
     schedule();
@@ -218,12 +220,17 @@ export async function startPlantConsole(options: PlantConsoleOptions): Promise<P
       after = behind(delivery);
       if (outcome.kind === "refused") {
         counts.addRefused(outcome.error.code);
-        logger.warn({ err: outcome.error, plant, offset: delivery.offset }, "score refused");
+        warnings.warn(outcome.error.code, { err: outcome.error, plant, offset: delivery.offset }, "score refused");
         continue;
       }
       if (outcome.unknownLanes > 0) {
         counts.add("unknownLanes", outcome.unknownLanes);
-        logger.warn({ plant, offset: delivery.offset, unknownLanes: outcome.unknownLanes }, "scores of lanes that no lease names");
+        const facts = { plant, offset: delivery.offset, unknownLanes: outcome.unknownLanes };
+        warnings.warn("unknown lanes", facts, "scores of lanes that no lease names");
+      }
+      if (outcome.revokedWindows > 0) {
+        counts.add("revokedWindows", outcome.revokedWindows);
+        logger.warn({ plant, offset: delivery.offset, revokedWindows: outcome.revokedWindows }, "scores of a gateway that was revoked");
       }
       risks.push(...outcome.risks);
       gaps.push(...outcome.gaps);

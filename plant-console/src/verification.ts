@@ -1,6 +1,6 @@
 import type { KeyObject } from "node:crypto";
 import { PipelineError } from "@smile/errors/pipeline-error";
-import { type Gap, gapCodec, type Score, scoreCodec } from "@smile/schemas/envelopes";
+import { type Gap, gapCodec, type Part, type Score, scoreCodec } from "@smile/schemas/envelopes";
 import type { RegisteredPlant } from "@smile/schemas/registered-plant";
 import { isGapSigned, isPartSigned, isScoreSigned } from "@smile/schemas/signing";
 
@@ -10,14 +10,18 @@ export type Trust = { readonly plant: RegisteredPlant; readonly scoreSigners: re
 /** The last version of a Score envelope whose parts carry no signature of their gateway. */
 const UNSIGNED_VERSION = 1;
 
+/** `revoked`: parts that a gateway signed whose key was revoked since. */
+export type OpenedScore = { readonly score: Score; readonly revoked: ReadonlySet<Part> };
+
 /**
  * A score whose origin is proven, before anything else looks at it: the model service signed its replies together with the parts that
  * they answer, and each part is what a gateway of this plant signed. So nobody between can forge, relabel or exchange anything; that a
  * model service does not answer with another window's score, no signature can prove: see `contradictions` of the store.
  * @param bytes a Score envelope
- * @throws {PipelineError} FRAME_MALFORMED; SIGNATURE_INVALID; SCORE_MISMATCH when it is another plant's
+ * @throws {PipelineError} FRAME_MALFORMED; SIGNATURE_INVALID, also when every part is a revoked gateway's; SCORE_MISMATCH when it is
+ *   another plant's
  */
-export function openScore(bytes: Uint8Array, { plant, scoreSigners }: Trust): Score {
+export function openScore(bytes: Uint8Array, { plant, scoreSigners }: Trust): OpenedScore {
   const score = scoreCodec.decode(bytes);
   if (bytes[1] === UNSIGNED_VERSION) {
     const what = "the score is of version 1, whose parts carry no signatures: name version 2 in reads.score of the plant's register";
@@ -26,13 +30,19 @@ export function openScore(bytes: Uint8Array, { plant, scoreSigners }: Trust): Sc
   if (!isScoreSigned(score, scoreSigners))
     throw new PipelineError("SIGNATURE_INVALID", "the score is not signed by a model service of the service document");
   if (score.plant !== plant.plant) throw new PipelineError("SCORE_MISMATCH", "plant of the score is not this one", { field: "plant" });
+  const revoked = new Set<Part>();
   for (const part of score.parts) {
     if (isPartSigned(score, part, plant.signersEver(part.gateway))) continue;
+    // A gateway that was revoked costs the others nothing that was merged with its windows.
+    if (score.parts.length > 1 && isPartSigned(score, part, plant.signersRevoked(part.gateway))) {
+      revoked.add(part);
+      continue;
+    }
     const { gateway, epoch, sequence } = part;
     const what = "a part of the score is not signed by a key of its gateway that the plant's register believes";
     throw new PipelineError("SIGNATURE_INVALID", what, { gateway, epoch, sequence });
   }
-  return score;
+  return { score, revoked };
 }
 
 /**

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { type AlertRule, type AlertState, decide, isConsistent, riskOf } from "../src/decide.ts";
+import { type AlertRule, type AlertState, decide, isConsistent, isFiniteUpTo, riskOf } from "../src/decide.ts";
 
 const above: AlertRule = { direction: "above", raise: 0.8, clear: 0.5 };
 const below: AlertRule = { direction: "below", raise: 30, clear: 50 };
@@ -21,6 +21,28 @@ it("scales, calibrates, links and limits a score, in this order", () => {
   expect(riskOf(250, { scale: 0.1, calibration: { slope: 2, intercept: -1 }, link: "identity", range: [0, 40] })).toBe(40);
   expect(riskOf(0, { scale: 0.1, calibration: null, link: "logistic", range: null })).toBe(0.5);
   expect(riskOf(-1e15, { scale: 1, calibration: null, link: "logistic", range: null })).toBe(0);
+});
+
+it("takes no scale under which some score has a risk that is no finite number", () => {
+  const number = fc.double({ noNaN: true, noDefaultInfinity: true });
+  const scales = fc.record({
+    scale: fc.double({ min: Number.MIN_VALUE, max: Number.MAX_VALUE, noNaN: true }),
+    calibration: fc.option(fc.record({ slope: fc.oneof(number, fc.constant(0)), intercept: number })),
+    link: fc.constantFrom("identity" as const, "logistic" as const),
+    range: fc.option(fc.tuple(number, number)),
+  });
+  const largest = 2 ** 33;
+  let refused = 0;
+  fc.assert(
+    fc.property(scales, fc.array(fc.integer({ min: -largest, max: largest }), { minLength: 1, maxLength: 20 }), (scale, scores) => {
+      if (isFiniteUpTo(largest, scale)) expect(scores.every((score) => Number.isFinite(riskOf(score, scale)))).toBe(true);
+      else refused++;
+    }),
+    { seed: 4, numRuns: 2000 },
+  );
+  expect(refused).toBeGreaterThan(100);
+  expect(isFiniteUpTo(largest, { scale: 1e300, calibration: { slope: 0, intercept: 0 }, link: "identity", range: null })).toBe(false);
+  expect(isFiniteUpTo(largest, { scale: 1e-3, calibration: { slope: -4, intercept: 2 }, link: "logistic", range: null })).toBe(true);
 });
 
 it("raises at the threshold, holds through the gap, clears below it", () => {

@@ -66,6 +66,30 @@ it("says nothing of a gap all of whose frames are there", () => {
   expect(console.commit({ gaps: [gap(1, 2)] }).gaps).toEqual([]);
 });
 
+it("keeps the first of gaps that overlap, as no gateway of its own accord makes them", () => {
+  using console = opened();
+  console.commit({ risks: risks(4), gaps: [gap(3, 5)] });
+  for (const [from, to] of [
+    [3, 9],
+    [1, 3],
+    [4, 4],
+    [0, 100],
+    [5, 6],
+    [3, 5],
+  ] as const)
+    expect(console.commit({ gaps: [gap(from, to)] }).gaps).toEqual([]);
+  expect(console.commit({ gaps: [gap(6, 9), gap(1, 2), gap(3, 9, { epoch: 2 })] }).gaps).toHaveLength(3);
+  expect(console.store.losses()).toMatchObject({ gaps: 4, frames: 2 + 4 + 2 + 7 });
+});
+
+it("still says what is lost where stolen keys claim more frames than any integer counts", () => {
+  using console = opened();
+  const most = 2 ** 53 - 2;
+  const huge = (epoch: number) => ({ ...gap(1, 2), epoch, fromSequence: 1, toSequence: most, frames: most, windows: most });
+  for (let epoch = 1; epoch <= 1100; epoch += 100) console.commit({ gaps: Array.from({ length: 100 }, (_, i) => huge(epoch + i)) });
+  expect(console.store.losses()).toEqual({ gaps: 1100, frames: 1100 * most, windows: 1100 * most });
+});
+
 it("counts as missing what was said to be and never came, in whatever order things arrive", () => {
   const ranges = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 6 });
   const arrivals = fc.array(fc.integer({ min: 0, max: 30 }), { maxLength: 12 });

@@ -238,6 +238,15 @@ describe("over a real broker", () => {
 });
 
 describe("by construction", () => {
+  it("takes no card under which a high score could not be stored, while a low one could", async () => {
+    const { deployment } = plant;
+    const withCard = (change: object) => ({ ...deployment, cards: deployment.cards.map((card) => ({ ...card, ...change })) });
+    // 0 * Infinity is no number, and a console that cannot store a risk stops before its cursor.
+    const asks = { scale: 1e305, calibration: { slope: 0, intercept: 0 } };
+    await expect(openConsole(plant, { deployment: withCard(asks) })).rejects.toThrow(/infinite risks of some scores \[DOCUMENT_INVALID\]/);
+    await using _console = await openConsole(plant, { deployment: withCard({ scale: 1e-305 }) });
+  });
+
   it("has nothing to send with but a link that takes cursors", async () => {
     expectTypeOf<keyof ScoreLink>().toEqualTypeOf<"connected" | "sendCursor" | typeof Symbol.asyncDispose>();
     expectTypeOf<Parameters<ScoreLink["sendCursor"]>>().toEqualTypeOf<[CursorMessage]>();

@@ -133,6 +133,14 @@ it("refuses windows of a signing key that was revoked, and believes one that has
   expect(opened.service.counters().refused).toEqual({ SIGNATURE_INVALID: 1 });
 });
 
+it("drops the windows of a revoked gateway, and keeps its neighbours' of the same ciphertext", async () => {
+  const trust = { ...plant.trust, plant: new RegisteredPlant(standing("revoked", null)) };
+  await using opened = await openConsole(plant, { trust: () => trust });
+  await opened.deliver(plant.score(0, [frame(4), frame(5, { gateway: "g2", machine: "m3" })]));
+  expect(opened.risks.map(({ gateway, sequence }) => [gateway, sequence])).toEqual([["g2", 5]]);
+  expect(opened.service.counters()).toMatchObject({ refused: {}, revokedWindows: 1 });
+});
+
 it("refuses a gap that its gateway did not sign", async () => {
   const range = { fromSequence: 2, toSequence: 4, frames: 3, windows: 6, fromTimeMs: 2000, toTimeMs: 4000 };
   const gap = gapCodec.decode(plant.gap({ gateway: "g1", epoch: 1, ...range, reason: "age" }));

@@ -36,6 +36,8 @@ const options = (path: string): SqliteOptions => ({
     PRAGMA application_id = ${APPLICATION};
     CREATE TABLE entries (sequence INTEGER PRIMARY KEY, body TEXT NOT NULL, hash TEXT NOT NULL) STRICT;
     CREATE TRIGGER entries_stay BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'an audit log is only added to'); END;
+    CREATE TRIGGER entries_once BEFORE INSERT ON entries WHEN EXISTS (SELECT 1 FROM entries WHERE sequence = NEW.sequence)
+      BEGIN SELECT RAISE(ABORT, 'an audit log is only added to'); END;
     CREATE TRIGGER entries_last BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'an audit log is only added to'); END;
   `,
 });

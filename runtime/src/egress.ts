@@ -1,3 +1,4 @@
+import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
 import type { CursorMessage } from "@smile/schemas/cursor";
 import { deliveryCodec } from "@smile/schemas/envelopes";
 import { LOG_TOPICS, scoresTopic } from "@smile/schemas/topics";
@@ -10,10 +11,15 @@ export type EgressCounters = { deliveries: number; bytes: number };
 /** Scores that may be on their way to a plant beyond its cursor. */
 const WINDOW = 256;
 const READ = { maxBytes: 4 * 1024 * 1024, waitMs: 1000 } as const;
+/** How fast a feed may read what it does not send: others' records, and what a plant went back before. */
+const PASSED_BYTES_PER_MS = 100_000;
+/** What it may read of that at once, in ms at that rate. */
+const PASSED_AT_ONCE_MS = 50;
 
 /**
  * Scores out of the log to the plants, each from the cursor that the plant keeps. Egress itself keeps nothing: a plant that was away
- * says where it stopped and gets everything since, and one that does not answer gets no more than a window of scores.
+ * says where it stopped and gets everything since, and one that does not answer gets no more than a window of scores. Reading may take the
+ * whole thread: so a plant far behind, or one that goes back again and again, reads slowly what does not reach it.
  */
 export class Egress implements AsyncDisposable {
   readonly counters: EgressCounters = { deliveries: 0, bytes: 0 };
@@ -84,6 +90,7 @@ export class Egress implements AsyncDisposable {
     const topic = LOG_TOPICS.scores;
     const topicId = await this.#log.topicId(topic);
     const partition = partitionOf(plant, (await this.#log.ends(topic)).length);
+    let passedUntilMs = 0;
     while (!feed.ended) {
       feed.follow({ topicId, partition });
       const room = WINDOW - feed.inFlight;
@@ -92,16 +99,22 @@ export class Egress implements AsyncDisposable {
         continue;
       }
       const records = await this.#log.read({ topic, partition, offset: feed.next }, { ...READ, maxRecords: room }, feed.interruption());
+      let passed = records.reduce((sum, { value }) => sum + value.length, 0);
       for (const { key, offset, value } of records) {
         if (feed.ended || feed.follow({ topicId, partition })) break;
         feed.next = offset + 1;
         if (key !== plant) continue;
         const payload = deliveryCodec.encode({ topicId, partition, from: feed.from, offset, score: value });
         feed.sent(offset);
+        passed -= value.length;
         await feed.untilEnded(this.#publish(scoresTopic(plant), payload));
         this.counters.deliveries += 1;
         this.counters.bytes += payload.length;
       }
+      const nowMs = performance.now();
+      passedUntilMs = Math.max(passedUntilMs, nowMs) + passed / PASSED_BYTES_PER_MS;
+      const tooEarlyMs = passedUntilMs - nowMs - PASSED_AT_ONCE_MS;
+      await (tooEarlyMs > 0 ? feed.untilEnded(delay(tooEarlyMs)) : nextTurn());
     }
   }
 }

@@ -30,7 +30,8 @@ export function readJsonFile(path: string, what: string): unknown {
 export function writeJsonFile(path: string, value: unknown, mode = 0o644): void {
   const draft = `${path}.${process.pid}.tmp`;
   try {
-    writeFileSync(draft, `${JSON.stringify(value, null, 2)}\n`, { mode, flush: true });
+    rmSync(draft, { force: true }); // of a process with this number that was killed: it would keep its mode
+    writeFileSync(draft, `${JSON.stringify(value, null, 2)}\n`, { mode, flag: "wx", flush: true });
     renameSync(draft, path);
   } catch (error) {
     rmSync(draft, { force: true });

@@ -8,7 +8,7 @@ export const LogLevel = z.enum(["fatal", "error", "warn", "info", "debug", "trac
 export type LogLevel = z.infer<typeof LogLevel>;
 
 /** Names whose value never reaches a log line, at the top of a line's fields or up to two levels deep. */
-const secrets = ["secretKey", "privateKey", "seed", "password", "token", "authorization"];
+const secrets = ["secretKey", "privateKey", "identityKey", "passphrase", "seed", "password", "token", "authorization"];
 /** Names that are a secret as data but harmless as a count: `{ windows: 32 }` is kept, `{ windows: [[1, 2]] }` is not. */
 const measurements = [
   "window",

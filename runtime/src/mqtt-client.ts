@@ -82,6 +82,7 @@ export function openMqtt(options: MqttOptions): MqttConnection {
   if (tls && new URL(options.url).protocol !== "mqtts:") {
     throw new PipelineError("CONFIG_INVALID", "url: tls means something with mqtts: only");
   }
+  const url = withoutSecrets(options.url);
 
   const client = mqtt.connect(options.url, {
     ...(tls ? tlsOptions(tls) : {}),
@@ -122,7 +123,7 @@ export function openMqtt(options: MqttOptions): MqttConnection {
   });
   client.on("error", (error) => {
     // The same complaint at every attempt says nothing new.
-    if (String(error) !== String(lastError)) logger.warn({ err: error, url: options.url }, "connection failed; trying again");
+    if (String(error) !== String(lastError)) logger.warn({ err: error, url }, "connection failed; trying again");
     lastError = error;
   });
   client.on("close", () => {
@@ -130,13 +131,13 @@ export function openMqtt(options: MqttOptions): MqttConnection {
     const isRefused = tls !== undefined && !up && lastError === undefined;
     if (isRefused && !hasBeenRefused && !stopping.signal.aborted) {
       hasBeenRefused = true;
-      logger.warn({ url: options.url }, "closed before an answer: the broker may not know this certificate; trying again");
+      logger.warn({ url }, "closed before an answer: the broker may not know this certificate; trying again");
     }
     up = false;
     for (const message of unacknowledged) forget(message);
     if (isReady) ready = Promise.withResolvers<void>();
     isReady = false;
-    if (!stopping.signal.aborted) logger.info({ url: options.url }, "not connected");
+    if (!stopping.signal.aborted) logger.info({ url }, "not connected");
   });
   if (subscribe) client.handleMessage = handleInTurn(subscribe.handle);
   tls?.onChange(() => {
@@ -217,7 +218,7 @@ export function openMqtt(options: MqttOptions): MqttConnection {
         const refused = granted.find(({ qos }) => qos === failedGrant);
         if (refused) throw refusal(refused.topic);
       }
-      logger.info({ url: options.url }, "connected");
+      logger.info({ url }, "connected");
       if (waiting === ready) isReady = true;
       waiting.resolve();
       options.onReady?.();
@@ -252,6 +253,14 @@ export function openMqtt(options: MqttOptions): MqttConnection {
         );
     };
   }
+}
+
+/** The URL for log lines: as it was given, but for a name and a password. */
+function withoutSecrets(text: string): string {
+  const url = new URL(text);
+  url.username = "";
+  url.password = "";
+  return url.href;
 }
 
 function tlsOptions({ current }: TlsSource) {

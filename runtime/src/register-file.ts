@@ -22,8 +22,11 @@ export type RegisterFileOptions = {
   readonly counters: RegisterCounters;
 };
 
-/** A hundred thousand gateways take a third of it. */
-const LARGEST_BYTES = 128 * 1024 * 1024;
+/**
+ * Sixty thousand gateways. A register is checked in one go while everybody waits, some 60 ms of a core for each of these MiB: what a plant signs
+ * must not hold its neighbours up.
+ */
+const LARGEST_BYTES = 32 * 1024 * 1024;
 
 /**
  * One plant's register in a file that somebody replaces now and then. A register that is taken is kept in a file of our own first: so a

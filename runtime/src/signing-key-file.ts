@@ -1,6 +1,5 @@
 import type { KeyObject } from "node:crypto";
-import { PipelineError } from "@smile/errors/pipeline-error";
-import { publicHalf, signingKey } from "@smile/schemas/ed25519";
+import { signingKey } from "@smile/schemas/ed25519";
 import { SigningKeyDocument } from "@smile/schemas/signing-key";
 import { readDocument } from "./document-file.ts";
 import { checkPrivate } from "./private-file.ts";
@@ -15,9 +14,5 @@ export type SigningKeyFile = { readonly owner: string; readonly publicKey: strin
 export function readSigningKey(path: string): SigningKeyFile {
   checkPrivate(path, "signing key");
   const { owner, publicKey, secretKey } = readDocument(SigningKeyDocument, path, "signing key");
-  const key = signingKey(secretKey);
-  if (publicHalf(key) !== publicKey) {
-    throw new PipelineError("DOCUMENT_INVALID", `${path}: publicKey is not the public half of secretKey`, { path });
-  }
-  return { owner, publicKey, key };
+  return { owner, publicKey, key: signingKey(secretKey) };
 }

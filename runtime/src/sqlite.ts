@@ -1,4 +1,4 @@
-import { closeSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import { PipelineError } from "@smile/errors/pipeline-error";
 
@@ -40,8 +40,9 @@ export class SqliteFile implements Disposable {
     this.#options = options;
     const { path, busyMs, pragmas = "", readOnly = false } = options;
     this.#db = this.#named(() => {
-      // SQLite gives a new file, and the files beside it, the mode of this one: nobody else reads risks, features or frames.
-      if (path !== ":memory:" && !readOnly) closeSync(openSync(path, "a", 0o600));
+      // SQLite gives a new file, and the files beside it, the mode of this one: nobody else reads risks, features or frames. Not where
+      // it stands: closing a file ends the locks that this process has on it (https://sqlite.org/howtocorrupt.html, 2.2).
+      if (path !== ":memory:" && !readOnly && !existsSync(path)) closeSync(openSync(path, "a", 0o600));
       return new DatabaseSync(path, { timeout: busyMs, readOnly });
     });
     try {

@@ -164,6 +164,43 @@ it("repeats nothing to an idle plant that has stored everything, however often i
   expect(at.sent).toHaveLength(10);
 });
 
+it("lets everybody else have their turn while it passes over others' records, and reads them no faster for a plant that goes back", async () => {
+  await using log = await openTemporaryLog({ logger: silentLogger() });
+  await log.ensureTopics([{ name: LOG_TOPICS.scores, partitions: 1 }]);
+  const large = Buffer.alloc(1024 * 1024);
+  for (let i = 0; i < 16; i++) await log.append([{ topic: LOG_TOPICS.scores, key: "south", value: large }]);
+  await log.append([{ topic: LOG_TOPICS.scores, key: "north", value: Buffer.from("1") }]);
+  let bytes = 0;
+  const watched: Pick<Log, "read" | "ends" | "topicId"> = {
+    ends: (topic) => log.ends(topic),
+    topicId: (topic) => log.topicId(topic),
+    read: async (...asked) => {
+      const records = await log.read(...asked);
+      bytes += records.reduce((sum, { value }) => sum + value.length, 0);
+      return records;
+    },
+  };
+  let sent = 0;
+  await using egress = new Egress(
+    watched as Log,
+    async () => void sent++,
+    (error) => expect.fail(String(error)),
+  );
+  const sinceMs = performance.now();
+  egress.cursor("north", cursor(0, true));
+  let turns = 0;
+  for (; sent < 1; turns++) await nextTurn();
+  expect(turns).toBeGreaterThan(16 / 4 - 1);
+  // It goes back at each delivery, from the far end of the partition.
+  for (let round = 1; round < 4; round++) {
+    egress.cursor("north", cursor(0, true));
+    while (sent <= round) await nextTurn();
+  }
+  const mostPerMs = 100_000;
+  expect(bytes).toBeGreaterThan(4 * 16 * large.length);
+  expect(bytes).toBeLessThan((performance.now() - sinceMs + 50) * mostPerMs + 4 * large.length + 1000);
+});
+
 it("ends the feeds of plants that are not served any more, leaves the others alone, and begins anew on a cursor", async () => {
   await using at = await open();
   await at.append(0, 20, (i) => (i % 2 === 0 ? "north" : "south"));

@@ -104,7 +104,8 @@ if (!hasVictoriaMetrics && !mustHaveBrokers) {
       expect(others).toEqual([]);
       expect(stored?.metric).toMatchObject({ __name__: "smile_edge_agent_rows_total", service: "edge-agent", instance: "hall-1" });
       expect(stored?.values.at(0)).toBe(1);
-      expect(stored?.values.at(-1)).toBe(42);
+      // Not the last one: of two points of one millisecond the database tells no order.
+      expect(stored?.values).toContain(42);
     };
     await vi.waitFor(look, { timeout: 10_000, interval: 50 });
   });

@@ -16,6 +16,7 @@ it("never writes keys, windows or scores, at any of the three levels", () => {
   const { written, to } = lines();
   const logger = createLogger({ service: "console", to });
   logger.info({ secretKey: "SECRET", frame: { windows: [[987654]], inner: { scores: [987654] } } }, "a");
+  logger.info({ passphrase: "SECRET", plant: { identityKey: "SECRET" } }, "a plant");
   logger.child({ plant: { password: "SECRET" } }).info({ score: 987654, head: { risk: 987654 } }, "b");
   expect(written.join("")).not.toMatch(/SECRET|987654/);
 });

@@ -1,3 +1,4 @@
+import { createPrivateKey, generateKeyPairSync, X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { createServer, connect as openSocket } from "node:net";
 import { connect as openTls, type TLSSocket } from "node:tls";
@@ -210,6 +211,21 @@ describe("who is refused by a broker with TLS", () => {
     expect(running.cutOff).toEqual({ [reason]: 1 });
     await neighbour.publish(topic, bytes("x"));
     expect([got.map(({ peer }) => peer?.plant), running.connectedClients]).toEqual([["south"], 1]);
+  });
+
+  it.each(["TLSv1.2", "TLSv1.3"] as const)("is one who shows a gateway's certificate without its key, in %s", async (version) => {
+    const codes: unknown[] = [];
+    const recording = Object.assign(silentLogger(), { warn: ({ code }: { code?: unknown }) => void codes.push(code) });
+    const running = await broker({ logger: recording });
+    const { certificate } = gateway(north);
+    // Another key that claims the certificate's public half: so the client's own TLS does not refuse the two together.
+    const { x, y } = new X509Certificate(certificate).publicKey.export({ format: "jwk" });
+    const { d } = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ format: "jwk" });
+    const forged = createPrivateKey({ key: { kty: "EC", crv: "P-256", x: x!, y: y!, d: d! }, format: "jwk" });
+    const key = forged.export({ format: "pem", type: "pkcs8" }).toString();
+    const intruder = raw(running, { certificate, key }, { minVersion: version, maxVersion: version });
+    await intruder.closed;
+    expect([running.cutOff, codes]).toEqual([{ "failed-handshake": 1 }, [expect.stringContaining("SIGNATURE")]]);
   });
 
   it("is one whose certificate has ended, or is not in force yet", async () => {

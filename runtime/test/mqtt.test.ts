@@ -3,7 +3,7 @@ import { createServer, connect as openSocket, type Server } from "node:net";
 import { isPipelineError } from "@smile/errors/pipeline-error";
 import mqtt from "mqtt";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { silentLogger } from "../src/logging.ts";
+import { createLogger, silentLogger } from "../src/logging.ts";
 import { type Broker, type BrokerOptions, type Publication, startBroker } from "../src/mqtt-broker.ts";
 import { type MqttOptions, openMqtt } from "../src/mqtt-client.ts";
 
@@ -319,6 +319,18 @@ describe("the client", () => {
   it("stops waiting for the broker when its signal is aborted", async () => {
     const connection = client(`mqtt://127.0.0.1:${await freePort()}`);
     await expect(connection.ready(AbortSignal.abort(new Error("enough")))).rejects.toThrow("enough");
+  });
+
+  it("logs the address without the name and password that it may hold", async () => {
+    const running = await broker();
+    const lines: string[] = [];
+    const recording = createLogger({ service: "gateway", to: { write: (line: string) => void lines.push(line) } });
+    const url = running.url.replace("//", "//press:hush-hush@");
+    await client(url, { logger: recording }).ready();
+    await running[Symbol.asyncDispose]();
+    await until(() => lines.some((line) => line.includes("trying again")));
+    expect(lines.some((line) => line.includes(running.url))).toBe(true);
+    expect(lines.filter((line) => /press|hush/.test(line))).toEqual([]);
   });
 
   it("insists on a keepalive that a held-back acknowledgement does not outlast", () => {

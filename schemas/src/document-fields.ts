@@ -10,6 +10,28 @@ export const timeMs = z.number().int().min(0);
 export const versions = z.array(z.number().int().min(1).max(255)).min(1).max(255);
 
 /**
+ * A list of which only the first item that is wrong is told: of a long list of wrong items, what is wrong with each would take a hundred
+ * times the document's memory.
+ */
+export function listOf<T>(item: z.ZodType<T>, most: number) {
+  return z
+    .array(z.unknown())
+    .max(most)
+    .transform((values, context): T[] => {
+      const items: T[] = [];
+      for (const [i, value] of values.entries()) {
+        const parsed = item.safeParse(value);
+        if (!parsed.success) {
+          for (const { message, path } of parsed.error.issues) context.addIssue({ code: "custom", message, path: [i, ...path] });
+          return z.NEVER;
+        }
+        items.push(parsed.data);
+      }
+      return items;
+    });
+}
+
+/**
  * Bytes in base64, in the one way of writing them: no bit of the text can change without changing the bytes.
  * @param least fewest bytes
  * @param most most bytes

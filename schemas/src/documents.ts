@@ -171,6 +171,7 @@ export function documentId(document: object): string {
 export function parseDocument<T>(schema: z.ZodType<T>, json: unknown, what: string): T {
   const parsed = schema.safeParse(json);
   if (parsed.success) return parsed.data;
-  const wrong = parsed.error.issues.slice(0, 10).map((issue) => `${issue.path.join(".") || "top level"}: ${issue.message}`);
+  // What is wrong may quote a name as long as the document.
+  const wrong = parsed.error.issues.slice(0, 10).map(({ path, message }) => `${path.join(".") || "top level"}: ${message}`.slice(0, 300));
   throw new PipelineError("DOCUMENT_INVALID", `${what}: ${wrong.join("; ")}`);
 }

@@ -2,7 +2,7 @@ import { hash as digest, type KeyObject } from "node:crypto";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import canonicalize from "canonicalize";
 import { z } from "zod";
-import { base64Bytes, ed25519Key, hash, timeMs, versions } from "./document-fields.ts";
+import { base64Bytes, ed25519Key, hash, listOf, timeMs, versions } from "./document-fields.ts";
 import { parseDocument } from "./documents.ts";
 import { isSignedBy, publicHalf, SIGNATURE_BYTES, signBytes, verifyingKey } from "./ed25519.ts";
 import { NAME } from "./topics.ts";
@@ -35,49 +35,53 @@ const Registration = z.strictObject({
   /** Versions of envelopes that the plant's consoles read. */
   reads: z.strictObject({ score: versions, gap: versions, delivery: versions }),
   /** SHA-256 of each certificate's DER form. */
-  consoles: z.array(z.strictObject({ console: z.string().regex(NAME), certificateHash: hash, ...standing })).max(1000),
-  gateways: z
-    .array(
-      z.strictObject({
-        gateway: z.string().regex(NAME),
-        /** Global lanes that the gateway may fill: first and how many. */
-        lanes: z.strictObject({ first: z.number().int().min(0).max(MOST_LANES), count: z.number().int().min(1).max(MOST_LANES) }),
-        credentials: z
-          .array(
-            z.strictObject({
-              signingKey: ed25519Key,
-              /** null for a gateway that uses no TLS, or whose certificate its plant's own authority has still to issue. */
-              certificateHash: hash.nullable(),
-              ...standing,
-            }),
-          )
-          .max(100),
-      }),
-    )
-    .max(100_000),
+  consoles: listOf(z.strictObject({ console: z.string().regex(NAME), certificateHash: hash, ...standing }), 1000),
+  gateways: listOf(
+    z.strictObject({
+      gateway: z.string().regex(NAME),
+      /** Global lanes that the gateway may fill: first and how many. */
+      lanes: z.strictObject({ first: z.number().int().min(0).max(MOST_LANES), count: z.number().int().min(1).max(MOST_LANES) }),
+      credentials: listOf(
+        z.strictObject({
+          signingKey: ed25519Key,
+          /** null for a gateway that uses no TLS, or whose certificate its plant's own authority has still to issue. */
+          certificateHash: hash.nullable(),
+          ...standing,
+        }),
+        100,
+      ),
+    }),
+    100_000,
+  ),
   /** Public keys that the plant's windows may be encrypted under. A key that is not here any more is destroyed. */
-  keys: z
-    .array(
-      z.strictObject({
-        /** Counts the plant's key changes from 1. */
-        keyEpoch: z.number().int().min(1),
-        /** The gateway whose key it is in symmetric mode; null for the plant-wide key. */
-        gateway: z.string().regex(NAME).nullable(),
-        paramsId: hash,
-        /** SHA-256 of the key's bytes. */
-        keyId: hash,
-        publicKey: base64Bytes(1, 200_000),
-        ...standing,
-      }),
-    )
-    .max(1_000_000),
+  keys: listOf(
+    z.strictObject({
+      /** Counts the plant's key changes from 1. */
+      keyEpoch: z.number().int().min(1),
+      /** The gateway whose key it is in symmetric mode; null for the plant-wide key. */
+      gateway: z.string().regex(NAME).nullable(),
+      paramsId: hash,
+      /** SHA-256 of the key's bytes. */
+      keyId: hash,
+      publicKey: base64Bytes(1, 200_000),
+      ...standing,
+    }),
+    1_000_000,
+  ),
 });
+
+/** Contradictions of a register that are named; of a large one there may be very many. */
+const MOST_TOLD = 10;
 
 /** What a plant tells the service about itself, signed by its identity: public. It holds no machine's name. */
 export const PlantRegisterDocument = z
   .strictObject({ ...Registration.shape, signature: base64Bytes(SIGNATURE_BYTES, SIGNATURE_BYTES) })
   .superRefine(({ consoles, gateways, keys }, context) => {
-    const refuse = (path: (string | number)[], message: string) => context.addIssue({ code: "custom", path, message });
+    let told = 0;
+    const refuse = (path: (string | number)[], message: string) => {
+      told += 1;
+      if (told <= MOST_TOLD) context.addIssue({ code: "custom", path, message });
+    };
 
     const owners = new Map<string, string>();
     const claim = (credential: string | null, owner: string, path: (string | number)[]) => {
@@ -124,6 +128,13 @@ export const PlantRegisterDocument = z
 export type PlantRegister = z.infer<typeof PlantRegisterDocument>;
 export type Registration = z.infer<typeof Registration>;
 
+/** What is looked at before the signature: who says to have signed, and with what. */
+const Signed = z.looseObject({
+  plant: Registration.shape.plant,
+  identity: Registration.shape.identity,
+  signature: PlantRegisterDocument.shape.signature,
+});
+
 /** What the service pins: SHA-256 of the identity's 32 bytes, 64 hexadecimal digits. */
 export function identityHash(identity: string): string {
   return digest("sha256", Buffer.from(identity, "base64"));
@@ -150,17 +161,22 @@ export function signRegister(registration: Omit<Registration, "identity">, key: 
  * @throws {PipelineError} DOCUMENT_INVALID; SIGNATURE_INVALID when the identity is another one, or did not sign this
  */
 export function openRegister(json: unknown, pinned: string, what: string): PlantRegister {
-  const register = parseDocument(PlantRegisterDocument, json, what);
-  const { signature, ...registration } = register;
-  const signed =
-    identityHash(register.identity) === pinned &&
-    isSignedBy(statementOf(registration), Buffer.from(signature, "base64"), [verifyingKey(register.identity)]);
-  if (!signed)
-    throw new PipelineError("SIGNATURE_INVALID", `${what}: not signed by the plant identity that is pinned`, { plant: register.plant });
-  return register;
+  const { signature, ...registration } = parseDocument(Signed, json, what);
+  if (identityHash(registration.identity) !== pinned || !hasSigned(registration, signature))
+    throw new PipelineError("SIGNATURE_INVALID", `${what}: not signed by the plant identity that is pinned`, { plant: registration.plant });
+  // Only now: what is wrong with a register of anybody else could take a hundred times its own memory to say.
+  return parseDocument(PlantRegisterDocument, json, what);
+}
+
+function hasSigned(registration: { readonly identity: string }, signature: string): boolean {
+  try {
+    return isSignedBy(statementOf(registration), Buffer.from(signature, "base64"), [verifyingKey(registration.identity)]);
+  } catch {
+    return false; // nested too deeply for anybody to have signed it
+  }
 }
 
 /** What the identity signs: the canonical JSON (RFC 8785) of everything but the signature, behind a line that says what it is. */
-function statementOf(registration: Registration): Buffer {
+function statementOf(registration: object): Buffer {
   return Buffer.from(`smile.plant-register.v1\n${canonicalize(registration)}`);
 }

@@ -1,8 +1,16 @@
 import { generateKeyPairSync, hash } from "node:crypto";
 import { isPipelineError } from "@smile/errors/pipeline-error";
+import canonicalize from "canonicalize";
 import { describe, expect, it } from "vitest";
-import { publicHalf } from "../src/ed25519.ts";
-import { identityHash, openRegister, type PlantRegister, type Registration, signRegister } from "../src/plant-register.ts";
+import { publicHalf, signBytes } from "../src/ed25519.ts";
+import {
+  identityHash,
+  openRegister,
+  type PlantRegister,
+  PlantRegisterDocument,
+  type Registration,
+  signRegister,
+} from "../src/plant-register.ts";
 import { fixturePlant } from "./fixture-register.ts";
 
 const publicKey = Uint8Array.of(1, 2, 3);
@@ -67,10 +75,24 @@ describe("a plant's register", () => {
     expect(opened({ ...later, signature })).toContain("SIGNATURE_INVALID");
   });
 
-  it("names every unknown field, at any depth", () => {
-    expect(opened({ ...plant.register, surplus: 1 })).toContain("surplus");
+  it("names every unknown field, at any depth, where the plant has signed it", () => {
+    const { signature: __, ...unsigned } = plant.register;
+    const signedAsItIs = (changes: object) => {
+      const changed = { ...unsigned, ...changes };
+      const statement = Buffer.from(`smile.plant-register.v1\n${canonicalize(changed)}`);
+      return { ...changed, signature: Buffer.from(signBytes(statement, plant.identity)).toString("base64") };
+    };
+    expect(opened(signedAsItIs({}))).toBe("accepted");
+    expect(opened(signedAsItIs({ surplus: 1 }))).toContain("surplus");
     const gateways = plant.register.gateways.map((gateway) => ({ ...gateway, machines: ["press 1"] }));
-    expect(opened({ ...plant.register, gateways })).toMatch(/gateways\.0: .*machines/);
+    expect(opened(signedAsItIs({ gateways }))).toMatch(/gateways\.0: .*machines/);
+  });
+
+  it("is refused for its signature before anybody says what is wrong with each of its fields", () => {
+    const gateways = Array.from({ length: 50_000 }, () => ({ gateway: "g" }));
+    expect(opened({ ...plant.register, gateways })).toContain("SIGNATURE_INVALID");
+    const deep = JSON.parse(`${"[".repeat(50_000)}${"]".repeat(50_000)}`);
+    expect(opened({ ...plant.register, gateways: deep })).toContain("SIGNATURE_INVALID");
   });
 });
 
@@ -139,5 +161,15 @@ describe("a register that contradicts itself is not even signed", () => {
 
   it("a name that could not be an MQTT topic level", () => {
     for (const name of ["", "+", "a/b", "#", "a b"]) expect(signed({ plant: name })).toContain("plant: ");
+  });
+
+  it("in very many ways, of which it names few: what a plant signs must not fill the memory of whoever reads it", () => {
+    const issues = (changes: object) => PlantRegisterDocument.safeParse({ ...plant.register, ...changes }).error!.issues.length;
+    const wrong = Array.from({ length: 200 }, (_, i) => ({ ...g1, gateway: `g${i}`, credentials: new Array(100).fill({}) }));
+    expect([issues({ gateways: wrong }), issues({ keys: new Array(1000).fill({}) })].every((count) => count > 0 && count < 10)).toBe(true);
+    expect(issues({ gateways: wrong.map((gateway) => ({ ...gateway, credentials: [] })) })).toBe(10);
+    expect(opened({ ...plant.register, ["x".repeat(1e6)]: 1 }).length).toBeLessThan(1000);
+    expect(signed({ ["x".repeat(1e6)]: 1 }).length).toBeLessThan(1000);
+    expect(signed({ gateways: wrong as unknown as Registration["gateways"] })).toContain("gateways.0.credentials.0.signingKey");
   });
 });

@@ -2,7 +2,7 @@ import { generateKeyPairSync, hash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { publicHalf } from "../src/ed25519.ts";
 import type { Registration, Standing } from "../src/plant-register.ts";
-import { RegisteredPlant } from "../src/registered-plant.ts";
+import { MOST_SIGNERS, RegisteredPlant } from "../src/registered-plant.ts";
 import { fixturePlant } from "./fixture-register.ts";
 
 const until = 1_790_000_500_000;
@@ -106,5 +106,13 @@ describe("a registered plant", () => {
     const plant = plantWith([credential(key, null, ACTIVE)]);
     expect(signersAt(plant, 0)).toEqual([key]);
     expect(plant.peerAt("null", 0)).toBeUndefined();
+  });
+
+  it("counts no more than the newest eight keys of a gateway at once, however many are in force; what they all signed earlier is believed", () => {
+    const keys = Array.from({ length: 11 }, newKey);
+    const plant = plantWith(keys.map((key, i) => credential(key, null, i < 9 ? RETIRING : ACTIVE)));
+    expect(signersAt(plant, until - 1)).toEqual(keys.slice(-MOST_SIGNERS));
+    expect(signersAt(plant, until)).toEqual(keys.slice(9));
+    expect(signersEver(plant)).toEqual(keys);
   });
 });

@@ -65,7 +65,7 @@ export const streamProcessorCommand: ServiceCommand = {
                  frames {host 127.0.0.1, port 1883, maxPacketBytes, maxConnections 256, maxConnectionsPerPlant 64,
                  tls {certificate, key}} or {broker: mqtts://..., clientId, tls {certificate, key, authority}};
                  scores, likewise, port 1884; without tls on this machine only, or with withoutTls in so many words;
-                 quota of each plant {framesPerSecond 5000, bytesPerSecond 134217728};
+                 quota of each plant {framesPerSecond 1000, bytesPerSecond 134217728};
                  audit: path of the audit log; lingerMs 20; openPerKind 4; logLevel info;
 ${monitoringHelp}`,
   async start({ configFile, folder, env, logger: loggerAt, signal }) {
@@ -75,7 +75,7 @@ ${monitoringHelp}`,
     const deployments = settings.deployments.map((path) => readDeployment(resolve(folder, path), env));
     await using opened = new AsyncDisposableStack();
     const monitoring = opened.use(await openMonitoring({ service: "stream-processor", settings, folder, logger, stopping: signal }));
-    const log = opened.use(await openLog(settings.log, folder, "smile-stream-processor", logger.child({ part: "log" })));
+    const log = opened.use(await openLog(settings.log, folder, "smile-stream-processor", logger.child({ part: "log" }), env));
     const audit =
       settings.audit === undefined
         ? undefined

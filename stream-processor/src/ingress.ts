@@ -4,13 +4,14 @@ import { gapCodec } from "@smile/schemas/envelopes";
 import { LOG_TOPICS } from "@smile/schemas/topics";
 import { type AdmissionRules, admitFrame, admitGap } from "./admission.ts";
 import type { Arrival } from "./admission-checks.ts";
+import { GapGuard } from "./gap-guard.ts";
 import type { PlantQuota } from "./quota.ts";
 import type { Refusals } from "./refusals.ts";
 import type { ReplayGuard } from "./replay-guard.ts";
 
 /** What ingress has done since it started. */
 export type IngressCounters = {
-  /** Frames taken and their bytes, gaps taken, frames that were in the log already. */
+  /** Frames taken and their bytes, gaps taken, frames and gaps that were in the log already. */
   accepted: number;
   bytes: number;
   gaps: number;
@@ -39,6 +40,7 @@ export class Ingress {
   readonly #log: Log;
   readonly #rules: AdmissionRules;
   readonly #guard: ReplayGuard;
+  readonly #gaps = new GapGuard();
   readonly #quota: PlantQuota;
   readonly #refusals: Refusals;
 
@@ -93,8 +95,9 @@ export class Ingress {
     const gap = await this.#unlessRefused(arrival, () => admitGap(arrival, this.#rules, Date.now()));
     if (gap === undefined) return;
     // There is nothing to merge or to score in a gap: it goes to the plant among its scores.
-    await this.#log.append([{ topic: LOG_TOPICS.scores, key: gap.plant, value: arrival.payload }]);
-    this.counters.gaps += 1;
+    const append = () => this.#log.append([{ topic: LOG_TOPICS.scores, key: gap.plant, value: arrival.payload }]);
+    if (await this.#gaps.once(gap, append)) this.counters.gaps += 1;
+    else this.counters.replayed += 1;
   }
 
   async #unlessRefused<T>(arrival: Arrival, admit: () => T): Promise<T | undefined> {

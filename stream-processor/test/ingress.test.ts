@@ -131,6 +131,25 @@ it("puts a gateway's gaps among the plant's scores, and refuses gaps of others o
   expect(processor.counters.ingress).toMatchObject({ accepted: 0, gaps: 1 });
 });
 
+it("appends a gap once, however often it is sent, and again when the log refused it", async () => {
+  using small = await smallDeployment();
+  await using log = await openTemporaryLog({ logger });
+  let failures = 0;
+  const failing = watchedLog(log, async ([record]) => {
+    if (record!.topic === LOG_TOPICS.scores && failures++ < 1) throw new PipelineError("LOG_UNAVAILABLE", "the disk is full");
+  });
+  await using processor = await start(failing, small);
+  await using gateway = openMqtt({ url: processor.framesUrl, clientId: "g", logger });
+  const numbers = { fromSequence: 3, toSequence: 5, frames: 3, windows: 12, fromTimeMs: 1000, toTimeMs: 3000 };
+  const gap: Omit<Gap, "signature"> = { plant: PLANT, gateway: "g", epoch: 7, reason: "bytes", ...numbers };
+  const payload = gapCodec.encode(signGap(gap, small.plant.signingKeys.get("g")!));
+  await Promise.all([1, 2, 3].map(() => gateway.publish(framesTopic(PLANT, "g"), payload)));
+  await gateway.publish(framesTopic(PLANT, "g"), payload);
+  expect((await log.ends(LOG_TOPICS.scores))[0]!.latest).toBe(1);
+  expect(processor.counters.ingress).toMatchObject({ gaps: 1, refused: {} });
+  expect(processor.counters.ingress.replayed).toBeGreaterThanOrEqual(1);
+});
+
 it("appends a frame once that comes twice at the same time, and acknowledges both when it is durable", async () => {
   using small = await smallDeployment();
   await using log = await openTemporaryLog({ logger });

@@ -66,6 +66,27 @@ it("gives messages back when too many wait, or wait for too long", async () => {
   expect(quota.exceeded.p).toBe(count(seen, "QUOTA_EXCEEDED"));
 });
 
+it("holds nobody up for as long as the clock is set back: who waits is given back, and comes again", async () => {
+  const quota = new PlantQuota({ framesPerSecond: 2, bytesPerSecond: 1000 });
+  const before = outcomes([1, 2].map(() => quota.turn("p", 1)));
+  await vi.advanceTimersByTimeAsync(0);
+  vi.setSystemTime(Date.now() - 3_600_000);
+  const seen = outcomes([quota.turn("p", 1)]);
+  await vi.advanceTimersByTimeAsync(0);
+  expect([...before, ...seen]).toEqual(["goes", "goes", "goes"]);
+  // Those who already wait when it happens:
+  const more = outcomes(Array.from({ length: 4 }, () => quota.turn("p", 1)));
+  await vi.advanceTimersByTimeAsync(0);
+  expect(more).toEqual(["goes", "waits", "waits", "waits"]);
+  vi.setSystemTime(Date.now() - 3_600_000);
+  const next = outcomes([quota.turn("p", 1)]);
+  await vi.advanceTimersByTimeAsync(0);
+  expect([...more, ...next]).toEqual(["goes", ...Array(3).fill("QUOTA_EXCEEDED"), "goes"]);
+  expect(quota.exceeded).toEqual({ p: 3 });
+  await vi.advanceTimersByTimeAsync(4_000_000);
+  expect(quota.exceeded).toEqual({ p: 3 });
+});
+
 it("knows plants by any name that a plant may have", async () => {
   const quota = new PlantQuota({ framesPerSecond: 1, bytesPerSecond: 1000 });
   const seen = outcomes(["constructor", "toString", "limiter", "constructor"].map((plant) => quota.turn(plant, 1)));

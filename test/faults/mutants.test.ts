@@ -14,14 +14,15 @@ afterAll(() => scratch[Symbol.dispose]());
 const mutant = (name: string) => fileURLToPath(new URL(`./mutants/${name}.ts`, import.meta.url));
 
 const kill: Fault = { kind: "kill-stream-processor", after: { on: "acknowledged", count: 20 }, steps: 2, alone: true, draw: 0 };
+const rotate: Fault = { ...kill, kind: "rotated-keys", steps: 0, alone: false };
 
-/** A plant whose stream processor is killed twice. */
-function run(model: Model, entry?: string) {
+/** A plant that suffers some faults. @param entry of a stream processor that is broken on purpose */
+function run(model: Model, faults: readonly Fault[], entry?: string) {
   return runSchedule({
     seed: 1,
     model,
     scratch: scratch.path,
-    faults: [kill, kill],
+    faults,
     disk: "none",
     replicas: 1,
     isLogShared: false,
@@ -39,21 +40,27 @@ describe.concurrent("the fault suite tells a stream processor that promises too 
   });
 
   it("finds nothing where the promise is kept", async () => {
-    const { verdict, problems } = await run(model);
+    const { verdict, problems } = await run(model, [kill, rotate, kill]);
     expect(problems).toEqual([]);
     expect(verdict).toMatchObject({ lost: 0, duplicated: 0, outOfOrder: 0, unexpected: 0, wrong: 0 });
     expect(verdict.acknowledged).toBeGreaterThan(100);
   });
 
   it("finds windows lost before the log when frames are acknowledged before they are appended", async () => {
-    const { verdict } = await run(model, mutant("acknowledges-early"));
+    const { verdict } = await run(model, [kill, kill], mutant("acknowledges-early"));
     expect(verdict.lostBefore.log).toBeGreaterThan(0);
     expect(verdict.lost).toBeGreaterThan(0);
   });
 
   it("finds windows lost before their score when frames are committed before their batch is durable", async () => {
-    const { verdict } = await run(model, mutant("commits-early"));
+    const { verdict } = await run(model, [kill, kill], mutant("commits-early"));
     expect(verdict.lostBefore.score).toBeGreaterThan(0);
     expect(verdict.lost).toBeGreaterThan(0);
+  });
+
+  it("finds windows lost before the log when keys are rotated and the newer register counts for nothing", async () => {
+    const { verdict } = await run(model, [rotate], mutant("keeps-first-register"));
+    expect(verdict.lostBefore.log).toBeGreaterThan(0);
+    expect(verdict.lostBefore).toMatchObject({ score: 0, risk: 0 });
   });
 });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { FAULT_KINDS, FAULTS, scheduleOf } from "./schedule.ts";
+import { FAULT_KINDS, FAULTS, scheduleOf, transportOf } from "./schedule.ts";
 
 const seed = fc.integer({ min: 0, max: 2 ** 31 - 1 });
 
@@ -27,5 +27,14 @@ it("holds each kind once, each after some progress and for as long as its kind l
       }
     }),
     { seed: 2 },
+  );
+});
+
+it("has schedules with and without TLS among any three in a row", () => {
+  fc.assert(
+    fc.property(seed, (s) => {
+      expect([s, s + 1, s + 2].map(transportOf).toSorted()).toEqual(["plain", "tls", "tls"]);
+    }),
+    { seed: 3 },
   );
 });

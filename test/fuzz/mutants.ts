@@ -84,7 +84,7 @@ const unsignedFields = codecTarget("unsigned fields", frameCodec, [signed], (val
 /** Keeps something of every input. */
 const remembered = new Map<string, Uint8Array>();
 const hoarder = mutant("hoarder", Uint8Array.of(1), (input) => {
-  remembered.set(hash("sha256", input), new Uint8Array(256 * 1024));
+  remembered.set(hash("sha256", input), new Uint8Array(1024 * 1024));
   return input.length;
 });
 

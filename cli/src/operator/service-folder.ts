@@ -8,6 +8,7 @@ import { readPemFile, writePemFile } from "@smile/identity/pem-file";
 import { hostsOf, issueServerCertificate } from "@smile/identity/server-certificate";
 import { type AuditLog, openAuditLog } from "@smile/runtime/audit-log";
 import { writeJsonFile } from "@smile/runtime/json-file";
+import { checkPrivate } from "@smile/runtime/private-file";
 import { parseDocument } from "@smile/schemas/documents";
 import { frameCodec, gapCodec } from "@smile/schemas/envelopes";
 import { ServiceDocument } from "@smile/schemas/service-document";
@@ -61,6 +62,8 @@ export async function initService({ folder, name, hosts, tls, days, nowMs, ...ur
     });
   }
   mkdirSync(folder, { recursive: true, mode: 0o700 });
+  // Of two at once, one fails here, and clears nothing away that the other made.
+  mkdirSync(paths.modelService, { mode: 0o700 });
   try {
     const signing = newSigningKey(`model service of ${name}`);
     const authority = tls ? await createAuthority({ name: `operator ${name}`.slice(0, 64), days: AUTHORITY_DAYS, nowMs }) : null;
@@ -81,7 +84,6 @@ export async function initService({ folder, name, hosts, tls, days, nowMs, ...ur
       "service",
     );
     using audit = openAuditLog({ path: paths.audit, actor: "smile service", clock: () => nowMs });
-    mkdirSync(paths.modelService, { mode: 0o700 });
     writeJsonFile(paths.signingKey, signing, 0o600);
     audit.append("key-made", { what: "score signing key", signingKey: signing.publicKey });
     if (authority !== null) {
@@ -102,10 +104,11 @@ export async function initService({ folder, name, hosts, tls, days, nowMs, ...ur
 /**
  * Makes the brokers a new key and certificate by the same authority, which the running brokers take by themselves.
  * @param hosts default: those of the certificate that stands there
- * @throws {PipelineError} FILE_MISSING when there is no authority; CERTIFICATE_INVALID
+ * @throws {PipelineError} FILE_MISSING when there is no authority; CONFIG_INVALID when others may read its key; CERTIFICATE_INVALID
  */
 export async function renewService(options: { folder: string; hosts?: readonly string[] | undefined; days: number; nowMs: number }) {
   const paths = servicePaths(options.folder);
+  checkPrivate(paths.authorityKey, "authority's key");
   const authority = { certificate: readPemFile(paths.authority, "authority"), key: readPemFile(paths.authorityKey, "authority key") };
   const hosts = options.hosts ?? hostsOf(readPemFile(paths.certificate, "certificate"));
   mkdirSync(paths.brokers, { recursive: true, mode: 0o700 });

@@ -1,10 +1,12 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { PipelineError } from "@smile/errors/pipeline-error";
-import { onlyCertificates } from "@smile/identity/check-certificate";
+import { certificateHash, onlyCertificates } from "@smile/identity/check-certificate";
+import { readPemFile } from "@smile/identity/pem-file";
+import { readSigningKey } from "@smile/runtime/signing-key-file";
 import { activated, type Client, type IssueOptions, issueCredential, moveCredential, settled, takeCertificate } from "./credentials.ts";
 import { gatewayInService, withGateway } from "./gateways.ts";
 import { commit, type OpenPlant, openPlant, type PlantAccess } from "./open-plant.ts";
-import { nextFolder } from "./paths.ts";
+import { credentialPaths, nextFolder } from "./paths.ts";
 import type { Credential, PlantDocument } from "./plant-document.ts";
 
 /**
@@ -63,7 +65,8 @@ export async function renewConsole(access: PlantAccess, { console: name, ...issu
  * Puts what `renewGateway` or `renewConsole` made in its place; what was there before goes on counting for a while. The service must have
  * taken the register by then.
  * @param retainMs for how long what is replaced still counts
- * @throws {PipelineError} CONFIG_INVALID when nothing waits, or its certificate has still to be accepted
+ * @throws {PipelineError} CONFIG_INVALID when nothing waits, its certificate has still to be accepted, or other files wait than are
+ *   registered
  */
 export async function activateCredential(
   access: PlantAccess,
@@ -73,10 +76,27 @@ export async function activateCredential(
   const whose = `${client.role} ${client.name}`;
   const credentials = activated(credentialsOf(plant.document, client), whose, plant.document.tls, access.nowMs + retainMs);
   const folder = folderOf(plant, client);
+  checkWaiting(credentials.find(({ state }) => state === "active")!, nextFolder(folder), folder, whose);
   moveCredential(nextFolder(folder), folder);
   const notes = [["key-activated", { what: "credential", for: whose }]] as const;
   const { register } = await commit(plant, { document: withCredentials(plant.document, client, credentials), notes });
   return { ...client, folder, serial: register.serial };
+}
+
+/**
+ * Refuses files that are not what is registered, as those of a renewal that was killed: what the gateway signed with them would be lost.
+ * Some may be in their place already, moved there by an activation that was killed.
+ */
+function checkWaiting(next: Credential & { readonly signingKey?: string }, from: string, to: string, whose: string): void {
+  const [source, target] = [credentialPaths(from), credentialPaths(to)];
+  const pathOf = (file: "signingKey" | "certificate") => (existsSync(source[file]) ? source[file] : target[file]);
+  const isRegistered =
+    (next.signingKey === undefined || readSigningKey(pathOf("signingKey")).publicKey === next.signingKey) &&
+    (next.certificateHash === null || certificateHash(readPemFile(pathOf("certificate"), "certificate")) === next.certificateHash);
+  if (isRegistered) return;
+  throw new PipelineError("CONFIG_INVALID", `the new credential of ${whose} is not the one that is registered: renew it once more`, {
+    folder: from,
+  });
 }
 
 function folderOf({ paths }: OpenPlant, { role, name }: Client): string {

@@ -1,3 +1,5 @@
+import { existsSync, statSync } from "node:fs";
+import { readJsonFile, writeJsonFile } from "@smile/runtime/json-file";
 import { isLoopback, WITHOUT_TLS } from "@smile/runtime/tls-config";
 import type { ServiceDocument } from "@smile/schemas/service-document";
 
@@ -19,11 +21,21 @@ export function brokerConnection(which: "framesUrl" | "scoresUrl", { service, tl
   return tls || isLoopback(new URL(url).hostname) ? { mqtt: { url } } : { mqtt: { url }, withoutTls: WITHOUT_TLS };
 }
 
-/** edge-agent.json: reads rows from its standard input, until somebody configures another source. */
-export function agentConfiguration(plant: string, gateway: string, keyMode: "public" | "symmetric", with_: Connection): object {
+/**
+ * edge-agent.json: reads rows from its standard input, until somebody configures another source.
+ * @param identity hash of the plant's identity, which must have signed the register that the gateway's keys are checked against
+ */
+export function agentConfiguration(
+  plant: string,
+  gateway: string,
+  keyMode: "public" | "symmetric",
+  { identity, ...with_ }: Connection & { readonly identity: string },
+): object {
   return {
     plant,
     gateway,
+    register: "register.json",
+    identity,
     deployment: "deployment.json",
     lease: "lease.json",
     key: keyFile(keyMode),
@@ -62,4 +74,14 @@ export function consoleConfiguration(
     ...(passphraseFile === undefined ? {} : { passphraseFile }),
     ...brokerConnection("scoresUrl", with_),
   };
+}
+
+/**
+ * Changes a configuration that stands there, which somebody may have added to: a token too, so its mode stays as it is. Does nothing
+ * where there is none, since its folder was carried away.
+ */
+export function changeConfiguration(path: string, change: (configured: Readonly<Record<string, unknown>>) => object): void {
+  if (!existsSync(path)) return;
+  const configured = readJsonFile(path, "configuration") as Readonly<Record<string, unknown>>;
+  writeJsonFile(path, change(configured), statSync(path).mode & 0o777);
 }

@@ -4,12 +4,13 @@ import { PipelineError } from "@smile/errors/pipeline-error";
 import { writeJsonFile } from "@smile/runtime/json-file";
 import type { Lease } from "@smile/schemas/documents";
 import { paramsFromDocument } from "@smile/schemas/params-document";
+import { identityHash } from "@smile/schemas/plant-register";
+import { MOST_SIGNERS } from "@smile/schemas/registered-plant";
 import { newSigningKey } from "@smile/schemas/signing-key";
 import { NAME } from "@smile/schemas/topics";
 import { addGatewayKey, gatewayKeys, type Keystore, publicKeys, retireKeys } from "../keystore.ts";
 import { agentConfiguration, keyFile } from "./config-files.ts";
 import { type IssueOptions, issueCredential, settled } from "./credentials.ts";
-import { keysMade } from "./init-plant.ts";
 import { commit, type OpenPlant, openPlant, type PlantAccess } from "./open-plant.ts";
 import { credentialPaths, nextFolder } from "./paths.ts";
 import { type GatewayEntry, isInService, type PlantDocument } from "./plant-document.ts";
@@ -27,16 +28,19 @@ export async function addGateway(
   const { document, deployment, service, paths } = plant;
   checkNew(document, gateway, machines);
   const folder = paths.gateway(gateway);
-  const { keystore, made } = await withGatewayKey(plant, gateway);
+  const keystore = await withGatewayKey(plant, gateway);
   const lease: Lease = { gateway, firstLane: nextLane(document), machines: [...machines] };
 
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   writeJsonFile(join(folder, "deployment.json"), deployment);
   writeJsonFile(join(folder, "lease.json"), lease, 0o600);
   writeServiceFiles(folder, service, true);
-  writeKeyFile(folder, keystore, gateway, deployment.keyMode);
   const credential = await newCredential(plant, gateway, folder, issue);
-  const configuration = agentConfiguration(document.plant, gateway, deployment.keyMode, { service, tls: document.tls });
+  const configuration = agentConfiguration(document.plant, gateway, deployment.keyMode, {
+    service,
+    tls: document.tls,
+    identity: identityHash(document.identity),
+  });
   writeJsonFile(join(folder, "edge-agent.json"), configuration);
 
   const { firstLane } = lease;
@@ -44,7 +48,8 @@ export async function addGateway(
   const { register } = await commit(plant, {
     document: { ...document, gateways: [...document.gateways, entry] },
     keystore,
-    notes: [...keysMade(made), ...credential.notes, ["gateway-added", { gateway, firstLane, lanes: machines.length }]],
+    notes: [...credential.notes, ["gateway-added", { gateway, firstLane, lanes: machines.length }]],
+    handOut: () => writeKeyFile(folder, keystore, gateway, deployment.keyMode),
   });
   return { gateway, folder, firstLane, lanes: machines.length, request: credential.request, serial: register.serial };
 }
@@ -52,16 +57,18 @@ export async function addGateway(
 /**
  * Makes a gateway a new signing key and certificate. They are registered at once and wait in `next/` of its folder for
  * `activateCredential`, since the service has to know them before the gateway uses them. One that waited before is dropped.
- * @throws {PipelineError} CONFIG_INVALID for a gateway that is unknown or revoked
+ * @throws {PipelineError} CONFIG_INVALID for a gateway that is unknown or revoked, or has as many keys in force as count at once
  */
 export async function renewGateway(access: PlantAccess, { gateway, ...issue }: { readonly gateway: string } & IssueOptions) {
   using plant = await openPlant(access);
   const { document, paths } = plant;
   const known = gatewayInService(document, gateway);
   const folder = nextFolder(paths.gateway(gateway));
+  const kept = settled(known.credentials);
+  checkRoom(kept, gateway, access.nowMs);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const credential = await newCredential(plant, gateway, folder, issue);
-  const credentials = [...settled(known.credentials), { ...credential.entry, state: "next" as const }];
+  const credentials = [...kept, { ...credential.entry, state: "next" as const }];
   const { register } = await commit(plant, {
     document: withGateway(document, { ...known, credentials }),
     notes: [...credential.notes, ["gateway-renewed", { gateway, signingKey: credential.entry.signingKey }]],
@@ -115,6 +122,7 @@ export function writeKeyFile(
   keyMode: "public" | "symmetric",
   epochs?: readonly number[],
 ) {
+  mkdirSync(folder, { recursive: true, mode: 0o700 }); // it may have been moved to the gateway, not copied
   const path = join(folder, keyFile(keyMode));
   if (keyMode === "public") writeJsonFile(path, publicKeys(keystore, epochs).find((key) => key.gateway === null)!);
   else
@@ -123,6 +131,15 @@ export function writeKeyFile(
       gatewayKeys(keystore, epochs).find((key) => key.gateway === gateway),
       0o600,
     );
+}
+
+/** The service counts so many signing keys of a gateway at one time, and no older ones: what those sign would be lost. */
+function checkRoom(credentials: GatewayEntry["credentials"], gateway: string, nowMs: number): void {
+  const counting = credentials.filter(({ state, untilMs }) => state === "active" || (state === "retiring" && untilMs! > nowMs));
+  if (counting.length < MOST_SIGNERS) return;
+  const ends = new Date(Math.min(...counting.flatMap(({ untilMs }) => untilMs ?? []))).toISOString();
+  const what = `gateway ${gateway} has ${counting.length} signing keys that count; another one can follow after ${ends}, when the first ends`;
+  throw new PipelineError("CONFIG_INVALID", what, { gateway });
 }
 
 async function newCredential(plant: OpenPlant, gateway: string, folder: string, issue: IssueOptions) {
@@ -138,11 +155,9 @@ async function newCredential(plant: OpenPlant, gateway: string, folder: string, 
 }
 
 /** The keystore with the gateway's key of symmetric mode; one that an attempt before this one made is taken. */
-async function withGatewayKey({ keystore, deployment, access }: OpenPlant, gateway: string) {
-  const none = { keystore, made: [] };
-  if (deployment.keyMode === "public" || keystore.keys.some((key) => key.gateway === gateway && key.state === "active")) return none;
-  const added = await addGatewayKey(keystore, paramsFromDocument(deployment.params), gateway, access.nowMs);
-  return { keystore: added, made: added.keys.filter((key) => key.gateway === gateway) };
+async function withGatewayKey({ keystore, deployment, access }: OpenPlant, gateway: string): Promise<Keystore> {
+  if (deployment.keyMode === "public" || keystore.keys.some((key) => key.gateway === gateway && key.state === "active")) return keystore;
+  return await addGatewayKey(keystore, paramsFromDocument(deployment.params), gateway, access.nowMs);
 }
 
 /** Behind every lane that was ever leased. */

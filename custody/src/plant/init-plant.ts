@@ -15,9 +15,11 @@ import { createKeystore, type Keystore, writeKeystore } from "../keystore.ts";
 import { writeSealed } from "../sealed-file.ts";
 import { consoleConfiguration } from "./config-files.ts";
 import { issueCredential } from "./credentials.ts";
+import { keyNotes } from "./key-notes.ts";
 import { type AuditNote, commit, type PlantAccess } from "./open-plant.ts";
 import { plantPaths } from "./paths.ts";
 import type { PlantDocument, PlantSecrets } from "./plant-document.ts";
+import { lockPlant } from "./plant-lock.ts";
 import { readService, writeServiceFiles } from "./service-file.ts";
 
 /** Name of a plant's console in its certificate and its register. */
@@ -42,7 +44,7 @@ export type InitOptions = {
 
 /**
  * Makes a plant's folder: identity, authority, keystore, the console's certificate and configuration, register. The folder may exist,
- * but nothing of a plant in it. What fails leaves nothing behind.
+ * but nothing of a plant in it. What fails leaves nothing behind but an empty plant.lock.
  * @throws {PipelineError} CONFIG_INVALID when a plant, or what is left of one, is there; DOCUMENT_INVALID, CERTIFICATE_INVALID
  */
 export async function initPlant(access: PlantAccess, options: InitOptions) {
@@ -58,9 +60,11 @@ export async function initPlant(access: PlantAccess, options: InitOptions) {
   if (foreign !== null) checkAuthority(foreign, options.authority!);
   const paths = plantPaths(folder);
   const own = [paths.plant, paths.secrets, paths.keystore, paths.register, paths.service, paths.deployment, paths.audit];
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  // Of two at once, the one that fails must not clear away what the other made.
+  using _lock = lockPlant(folder);
   checkFree(folder, [...own, paths.console, paths.gateways]);
 
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
   try {
     const identity = newSigningKey(`plant ${plant}`);
     const issues = tls && foreign === null;
@@ -98,7 +102,7 @@ export async function initPlant(access: PlantAccess, options: InitOptions) {
     const notes: AuditNote[] = [
       ["key-made", { what: "plant identity", identityHash: pinned }],
       ...(issues ? [["key-made", { what: "certificate authority" }] as const] : []),
-      ...keysMade(keystore.keys),
+      ...keyNotes({ keys: [], destroyed: [] }, keystore),
       ...issued.notes,
     ];
     const { register } = await commit({ access, paths, document, secrets, keystore, deployment, service }, { document, notes });
@@ -117,14 +121,6 @@ export async function initPlant(access: PlantAccess, options: InitOptions) {
     }
     throw error;
   }
-}
-
-/** One line of the audit log for each key. */
-export function keysMade(keys: readonly Keystore["keys"][number][]): AuditNote[] {
-  return keys.map(({ keyEpoch, gateway, paramsId, keyId }) => [
-    "key-made",
-    { what: "HE key", keyEpoch, keyId, paramsId, ...(gateway === null ? {} : { gateway }) },
-  ]);
 }
 
 /** In symmetric mode keys come with the gateways. */

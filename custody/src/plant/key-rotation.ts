@@ -2,10 +2,10 @@ import { PipelineError } from "@smile/errors/pipeline-error";
 import { readJsonFile } from "@smile/runtime/json-file";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import { identityHash, openRegister } from "@smile/schemas/plant-register";
-import { activateEpoch, addEpoch, destroyExpired, type KeystoreKey } from "../keystore.ts";
+import { activateEpoch, addEpoch, destroyExpired } from "../keystore.ts";
 import { writeKeyFile } from "./gateways.ts";
-import { keysMade } from "./init-plant.ts";
-import { type AuditNote, commit, openPlant, type PlantAccess } from "./open-plant.ts";
+import { isSameKey } from "./key-notes.ts";
+import { commit, openPlant, type PlantAccess } from "./open-plant.ts";
 import { isInService } from "./plant-document.ts";
 
 /**
@@ -14,11 +14,14 @@ import { isInService } from "./plant-document.ts";
  */
 export async function rotateKeys(access: PlantAccess) {
   using plant = await openPlant(access);
-  const { document, deployment } = plant;
+  const { document, deployment, keystore: stored } = plant;
   const gateways = document.gateways.filter(isInService).map(({ gateway }) => gateway);
-  const keystore = await addEpoch(plant.keystore, paramsFromDocument(deployment.params), deployment.keyMode, gateways, access.nowMs);
+  // What a rotation made that was killed behind the keystore is registered now.
+  const isMade = stored.keys.some((key) => key.state === "next" && !document.keys.some((listed) => isSameKey(listed, key)));
+  const params = paramsFromDocument(deployment.params);
+  const keystore = isMade ? stored : await addEpoch(stored, params, deployment.keyMode, gateways, access.nowMs);
   const made = keystore.keys.filter(({ state }) => state === "next");
-  const { register } = await commit(plant, { document, keystore, notes: keysMade(made) });
+  const { register } = await commit(plant, { document, keystore, notes: [] });
   return { keyEpoch: made[0]!.keyEpoch, keyIds: made.map(({ keyId }) => keyId), serial: register.serial };
 }
 
@@ -29,9 +32,12 @@ export async function rotateKeys(access: PlantAccess) {
  */
 export async function activateKeys(access: PlantAccess, { retainMs }: { readonly retainMs: number }) {
   using plant = await openPlant(access);
-  const { document, deployment, paths } = plant;
-  const next = plant.keystore.keys.filter(({ state }) => state === "next");
-  const keystore = activateEpoch(plant.keystore, { retainMs, nowMs: access.nowMs });
+  const { document, deployment, paths, keystore: stored } = plant;
+  // An activation that was killed behind the keystore is ended: there they are active, and plant.json does not know.
+  const listedNext = document.keys.filter(({ state }) => state === "next");
+  const halfDone = stored.keys.filter((key) => key.state === "active" && listedNext.some((listed) => isSameKey(listed, key)));
+  const keystore = halfDone.length > 0 ? stored : activateEpoch(stored, { retainMs, nowMs: access.nowMs });
+  const next = halfDone.length > 0 ? halfDone : stored.keys.filter(({ state }) => state === "next");
   const registered = new Set(
     openRegister(readJsonFile(paths.register, "register"), identityHash(document.identity), paths.register).keys.map(({ keyId }) => keyId),
   );
@@ -42,33 +48,26 @@ export async function activateKeys(access: PlantAccess, { retainMs }: { readonly
   }
   const epochs = next.map(({ keyEpoch }) => keyEpoch);
   const gateways = document.gateways.filter(isInService).map(({ gateway }) => gateway);
-  for (const gateway of gateways) {
+  const handOut = () => {
     // A gateway that was added since has a key of its own, which is active.
-    if (deployment.keyMode === "public" || next.some((key) => key.gateway === gateway)) {
-      writeKeyFile(paths.gateway(gateway), plant.keystore, gateway, deployment.keyMode, epochs);
-    }
-  }
-  const wasActive = new Set(plant.keystore.keys.filter(({ state }) => state === "active").map(({ keyId }) => keyId));
-  const notes: AuditNote[] = [
-    ...next.map((key) => ["key-activated", factsOf(key)] as const),
-    ...keystore.keys
-      .filter(({ state, keyId }) => state === "retiring" && wasActive.has(keyId))
-      .map((key) => ["key-retired", { ...factsOf(key), untilMs: key.untilMs! }] as const),
-  ];
-  const { register } = await commit(plant, { document, keystore, notes });
+    const receiving = gateways.filter((gateway) => deployment.keyMode === "public" || next.some((key) => key.gateway === gateway));
+    for (const gateway of receiving) writeKeyFile(paths.gateway(gateway), keystore, gateway, deployment.keyMode, epochs);
+  };
+  const { register } = await commit(plant, { document, keystore, notes: [], handOut });
   return { keyEpoch: Math.max(...epochs), gateways, serial: register.serial };
 }
 
-/** Destroys keys whose retention has ended: in the keystore, then in the register. Each is recorded. */
+/**
+ * Destroys keys whose retention has ended: in the keystore, then in the register. Each is recorded. Those that the console has destroyed
+ * and recorded before leave plant.json and the register here.
+ * @returns `destroyed`: all that have left the register now
+ */
 export async function destroyExpiredKeys(access: PlantAccess) {
   using plant = await openPlant(access);
   const { keystore, destroyed } = destroyExpired(plant.keystore, access.nowMs);
-  if (destroyed.length === 0) return { destroyed: [], serial: plant.document.serial };
-  const notes = destroyed.map((key) => ["key-destroyed", factsOf(key)] as const);
-  const { register } = await commit(plant, { document: plant.document, keystore, notes });
-  return { destroyed: destroyed.map(({ keyEpoch, keyId, gateway }) => ({ keyEpoch, keyId, gateway })), serial: register.serial };
-}
-
-function factsOf({ keyEpoch, keyId, gateway }: Pick<KeystoreKey, "keyEpoch" | "keyId" | "gateway">) {
-  return { what: "HE key", keyEpoch, keyId, ...(gateway === null ? {} : { gateway }) };
+  const gone = plant.document.keys.filter((listed) => !keystore.keys.some((key) => isSameKey(key, listed)));
+  if (gone.length === 0) return { destroyed: [], serial: plant.document.serial };
+  const change = { document: plant.document, notes: [], ...(destroyed.length > 0 && { keystore }) };
+  const { register } = await commit(plant, change);
+  return { destroyed: gone.map(({ keyEpoch, keyId, gateway }) => ({ keyEpoch, keyId, gateway })), serial: register.serial };
 }

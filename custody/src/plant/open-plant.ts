@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { AuditAction } from "@smile/runtime/audit-entry";
 import { openAuditLog } from "@smile/runtime/audit-log";
@@ -6,11 +7,12 @@ import type { Environment } from "@smile/runtime/config";
 import { readDeployment, readDocument } from "@smile/runtime/document-file";
 import { readJsonFile, writeJsonFile } from "@smile/runtime/json-file";
 import type { Deployment, Lease } from "@smile/schemas/documents";
-import { signingKey } from "@smile/schemas/ed25519";
+import { publicHalf, signingKey } from "@smile/schemas/ed25519";
 import { type PlantRegister, signRegister } from "@smile/schemas/plant-register";
 import { ServiceDocument } from "@smile/schemas/service-document";
 import { type Keystore, readKeystore, writeKeystore } from "../keystore.ts";
 import { readSealed } from "../sealed-file.ts";
+import { keyNotes } from "./key-notes.ts";
 import { plantPaths } from "./paths.ts";
 import { isInService, PlantDocument, PlantSecrets } from "./plant-document.ts";
 import { lockPlant } from "./plant-lock.ts";
@@ -37,14 +39,17 @@ export type OpenPlant = {
   readonly service: ServiceDocument | null;
 };
 
-/** One line for the audit log. */
+/** A line for the audit log. */
 export type AuditNote = readonly [action: AuditAction, facts: Readonly<Record<string, string | number | boolean>>];
 
 export type Change = {
   /** Its serial and keys are set here. */
   readonly document: PlantDocument;
   readonly keystore?: Keystore;
+  /** Besides those about the keystore's keys, which are made here. */
   readonly notes: readonly AuditNote[];
+  /** Writes the files that hold HE keys: once the keystore has them. */
+  readonly handOut?: () => void;
 };
 
 /** @throws {PipelineError} FILE_MISSING when the folder is no plant's; FILE_DAMAGED, DOCUMENT_INVALID */
@@ -71,6 +76,13 @@ export async function openPlant(access: PlantAccess): Promise<OpenPlant & Dispos
   // One after the other: scrypt takes 128 MiB each.
   const secrets = await readSealed(paths.secrets, "plant-secrets", PlantSecrets, access.passphrase);
   const keystore = await readKeystore(paths.keystore, access.passphrase);
+  const strays = [
+    ...(publicHalf(signingKey(secrets.identityKey)) === document.identity ? [] : [paths.secrets]),
+    ...(keystore.plant === document.plant ? [] : [paths.keystore]),
+  ];
+  if (strays.length > 0) {
+    throw new PipelineError("DOCUMENT_INVALID", `${strays.join(", ")}: not of the plant of ${paths.plant}`, { plant: document.plant });
+  }
   const deployment = readDeployment(paths.deployment, access.env);
   const service = existsSync(paths.service) ? readDocument(ServiceDocument, paths.service, "service") : null;
   const lock = opened.move();
@@ -78,15 +90,15 @@ export async function openPlant(access: PlantAccess): Promise<OpenPlant & Dispos
 }
 
 /**
- * Makes a change last: keystore, audit log, what the console reads, register, and plant.json last. Files of the change itself are
- * written before. Whatever a crash leaves, running the command again ends it: until plant.json names something, it is not there, and
- * a register that was written is followed by one with a higher serial.
- * @throws {PipelineError} STORE_UNAVAILABLE, DOCUMENT_INVALID
+ * Makes a change last: audit log, keystore, what gateways and the console read, register, and plant.json last. Recorded first, since a
+ * key that is destroyed does not come back; nobody is handed a key before the keystore holds its secret. Whatever a crash leaves, running
+ * the command again ends it: until plant.json names something, it is not there, and a register that was written is followed by one with a
+ * higher serial.
+ * @throws {PipelineError} STORE_UNAVAILABLE; DOCUMENT_INVALID before anything is written
  */
 export async function commit({ access, paths, document: before, secrets, keystore: stored }: OpenPlant, change: Change) {
   const { passphrase, nowMs, cost } = access;
   const keystore = change.keystore ?? stored;
-  if (keystore !== stored) await writeKeystore(paths.keystore, keystore, passphrase, { replace: true, ...(cost && { cost }) });
   const document: PlantDocument = {
     ...change.document,
     serial: 1 + Math.max(before.serial, writtenSerial(paths.register)),
@@ -94,10 +106,16 @@ export async function commit({ access, paths, document: before, secrets, keystor
   };
   const register = signRegister(registrationOf(document, keystore, nowMs), signingKey(secrets.identityKey));
   using audit = openAuditLog({ path: paths.audit, actor: `smile plant ${document.plant}`, clock: () => nowMs });
-  for (const [action, facts] of change.notes) audit.append(action, facts);
+  for (const [action, facts] of [...keyNotes(stored, keystore), ...change.notes]) audit.append(action, facts);
   audit.append("register-exported", { serial: register.serial });
+  if (keystore !== stored) await writeKeystore(paths.keystore, keystore, passphrase, { replace: true, ...(cost && { cost }) });
+  change.handOut?.();
   writeJsonFile(`${paths.console}/leases.json`, leasesOf(document), 0o600);
   writeJsonFile(paths.register, register);
+  // A gateway checks its keys against the register before it uses them; a folder that was carried away gets its copy by hand.
+  for (const { gateway } of document.gateways.filter(isInService)) {
+    if (existsSync(paths.gateway(gateway))) writeJsonFile(join(paths.gateway(gateway), "register.json"), register);
+  }
   writeJsonFile(paths.plant, document, 0o600);
   return { document, register };
 }

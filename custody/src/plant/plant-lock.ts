@@ -1,43 +1,32 @@
-import { closeSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { PipelineError } from "@smile/errors/pipeline-error";
 
+/** SQLite's result code SQLITE_BUSY, in the lowest byte of what it gives. */
+const BUSY = 5;
+
 /**
- * Lets one command at a time change a plant. The lock of a process that is not there any more counts for nothing; on a drive that
- * several computers share, only the file itself tells.
- * @throws {PipelineError} CONFIG_INVALID while another process holds it
+ * Lets one command at a time change a plant. The lock is SQLite's on an empty file: the operating system's own, which ends with its
+ * process however that ends, and which processes of other containers meet too. The file stays.
+ * @throws {PipelineError} CONFIG_INVALID while another process holds it; STORE_UNAVAILABLE
  */
 export function lockPlant(folder: string): Disposable {
   const path = join(folder, "plant.lock");
-  const file = tryLock(path) ?? (isLeftBehind(path) ? tryLock(path) : undefined);
-  if (file === undefined) {
-    const what = `another command is changing the plant; if none is, remove ${path}`;
-    throw new PipelineError("CONFIG_INVALID", what, { path });
-  }
-  writeSync(file, `${process.pid}\n`);
-  closeSync(file);
-  return { [Symbol.dispose]: () => rmSync(path, { force: true }) };
-}
-
-function tryLock(path: string): number | undefined {
+  let file: DatabaseSync | undefined;
   try {
-    return openSync(path, "wx", 0o600);
+    // Not where it stands: closing a file ends the locks that this process has on it.
+    if (!existsSync(path)) closeSync(openSync(path, "a", 0o600));
+    file = new DatabaseSync(path, { timeout: 0 });
+    file.exec("BEGIN EXCLUSIVE");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EEXIST") return undefined;
-    throw new PipelineError("STORE_UNAVAILABLE", `${path} cannot be written`, { path }, error);
+    file?.close();
+    const { errcode = 0 } = error as { errcode?: number };
+    if ((errcode & 0xff) === BUSY) {
+      throw new PipelineError("CONFIG_INVALID", "another command is changing the plant; wait until it has ended", { path });
+    }
+    throw new PipelineError("STORE_UNAVAILABLE", `${path} cannot be locked`, { path }, error);
   }
-}
-
-/** Removes the lock of a process that has ended. */
-function isLeftBehind(path: string): boolean {
-  const pid = Number(readFileSync(path, "utf8"));
-  if (!Number.isInteger(pid) || pid < 1) return false; // being written
-  try {
-    process.kill(pid, 0);
-    return false;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") return false;
-    rmSync(path, { force: true });
-    return true;
-  }
+  const held = file;
+  return { [Symbol.dispose]: () => held.close() };
 }

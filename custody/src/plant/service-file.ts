@@ -1,12 +1,12 @@
-import { existsSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { writePemFile } from "@smile/identity/pem-file";
 import { readDocument } from "@smile/runtime/document-file";
-import { readJsonFile, writeJsonFile } from "@smile/runtime/json-file";
+import { writeJsonFile } from "@smile/runtime/json-file";
 import { requireTlsUrl } from "@smile/runtime/tls-config";
 import { documentId } from "@smile/schemas/documents";
 import { ServiceDocument } from "@smile/schemas/service-document";
-import { brokerConnection } from "./config-files.ts";
+import { brokerConnection, changeConfiguration } from "./config-files.ts";
 import { commit, openPlant, type PlantAccess } from "./open-plant.ts";
 import { isInService } from "./plant-document.ts";
 
@@ -30,6 +30,7 @@ export function readService(path: string, tls: boolean): ServiceDocument {
 /** What a service has to show a client of the plant, in that client's folder. */
 export function writeServiceFiles(folder: string, service: ServiceDocument | null, copy: boolean): void {
   if (service === null) return;
+  mkdirSync(folder, { recursive: true, mode: 0o700 }); // it may have been moved to the gateway, not copied
   if (copy) writeJsonFile(`${folder}/service.json`, service);
   if (service.certificateAuthority !== null) writePemFile(`${folder}/authority.pem`, service.certificateAuthority, 0o644);
 }
@@ -64,7 +65,9 @@ export async function useService(
 
 /** Puts another connection into a configuration that stands there; the rest of it stays. */
 function reconnect(path: string, connection: Readonly<Record<string, unknown>>): void {
-  if (!existsSync(path)) return; // carried away: its folder is complete without it
-  const { tls: _, withoutTls: __, mqtt, ...kept } = readJsonFile(path, "configuration") as Record<string, object>;
-  writeJsonFile(path, { ...kept, ...connection, mqtt: { ...mqtt, ...(connection.mqtt as object) } });
+  changeConfiguration(path, ({ tls: _, withoutTls: __, mqtt, ...kept }) => ({
+    ...kept,
+    ...connection,
+    mqtt: { ...(mqtt as object), ...(connection.mqtt as object) },
+  }));
 }

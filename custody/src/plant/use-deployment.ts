@@ -2,14 +2,14 @@ import { join } from "node:path";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { paramsId } from "@smile/he/params";
 import { readDeployment } from "@smile/runtime/document-file";
-import { readJsonFile, writeJsonFile } from "@smile/runtime/json-file";
+import { writeJsonFile } from "@smile/runtime/json-file";
 import type { Deployment } from "@smile/schemas/documents";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import { activateEpoch, addEpoch, type Keystore, retireKeys } from "../keystore.ts";
-import { keyFile } from "./config-files.ts";
+import { changeConfiguration, keyFile } from "./config-files.ts";
 import { writeKeyFile } from "./gateways.ts";
-import { keysMade } from "./init-plant.ts";
-import { type AuditNote, commit, openPlant, type PlantAccess } from "./open-plant.ts";
+import { isSameKey } from "./key-notes.ts";
+import { commit, openPlant, type PlantAccess } from "./open-plant.ts";
 import { isInService } from "./plant-document.ts";
 
 /**
@@ -28,23 +28,18 @@ export async function useDeployment(access: PlantAccess, { file, retainMs }: { r
   }
   const gateways = document.gateways.filter(isInService).map(({ gateway }) => gateway);
   const keystore = await keystoreFor(plant.keystore, deployment, gateways, { retainMs, nowMs: access.nowMs });
-  for (const gateway of gateways) {
-    const folder = paths.gateway(gateway);
-    writeKeyFile(folder, keystore, gateway, deployment.keyMode);
-    const configuration = join(folder, "edge-agent.json");
-    writeJsonFile(configuration, { ...(readJsonFile(configuration, "configuration") as object), key: keyFile(deployment.keyMode) });
-    writeJsonFile(join(folder, "deployment.json"), deployment);
-  }
-  const before = new Map(plant.keystore.keys.map(({ keyId, state }) => [keyId, state]));
-  const made = keystore.keys.filter(({ keyId }) => !before.has(keyId));
-  const retired = keystore.keys.filter(({ keyId, state }) => state === "retiring" && before.get(keyId) === "active");
-  const notes: AuditNote[] = [
-    ...keysMade(made),
-    ...retired.map(({ keyEpoch, keyId, untilMs }) => ["key-retired", { what: "HE key", keyEpoch, keyId, untilMs: untilMs! }] as const),
-    ["deployment-loaded", { paramsId: paramsId(paramsFromDocument(deployment.params)), keyMode: deployment.keyMode }],
-  ];
-  writeJsonFile(paths.deployment, deployment);
-  const { register } = await commit(plant, { document, keystore, notes });
+  const handOut = () => {
+    for (const gateway of gateways) {
+      const folder = paths.gateway(gateway);
+      writeKeyFile(folder, keystore, gateway, deployment.keyMode);
+      changeConfiguration(join(folder, "edge-agent.json"), (configured) => ({ ...configured, key: keyFile(deployment.keyMode) }));
+      writeJsonFile(join(folder, "deployment.json"), deployment);
+    }
+    writeJsonFile(paths.deployment, deployment);
+  };
+  const loaded = { paramsId: paramsId(paramsFromDocument(deployment.params)), keyMode: deployment.keyMode };
+  const { register } = await commit(plant, { document, keystore, notes: [["deployment-loaded", loaded]], handOut });
+  const made = keystore.keys.filter((key) => !document.keys.some((listed) => isSameKey(listed, key)));
   return { gateways, newKeys: made.length, serial: register.serial };
 }
 

@@ -1,13 +1,18 @@
-import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { certificateHash, checkCertificate } from "@smile/identity/check-certificate";
 import { publicHalf, signingKey } from "@smile/schemas/ed25519";
+import { MOST_SIGNERS } from "@smile/schemas/registered-plant";
 import type { SigningKey } from "@smile/schemas/signing-key";
 import { describe, expect, it } from "vitest";
 import { activateCredential, renewConsole } from "../../src/plant/client-credentials.ts";
+import { exportPublic } from "../../src/plant/export-public.ts";
 import { addGateway, renewGateway, revokeGateway } from "../../src/plant/gateways.ts";
+import { activateKeys, rotateKeys } from "../../src/plant/key-rotation.ts";
 import type { PlantDocument } from "../../src/plant/plant-document.ts";
+import { lockPlant } from "../../src/plant/plant-lock.ts";
 import { plantStatus } from "../../src/plant/plant-status.ts";
 import { DAY_MS, type NewPlant, newPlant, START_MS } from "./new-plant.ts";
 
@@ -125,6 +130,35 @@ describe("renewing", () => {
     expect(signers(plant, "hall-1", 2)).toEqual([old, signer(plant, "hall-1", "next")]);
   });
 
+  it("does not hand over what a renewal left that was killed before it was registered", async () => {
+    using plant = await newPlant();
+    await addGateway(plant.at(0), { gateway: "hall-1", machines: ["a"], days });
+    const activate = () => activateCredential(plant.at(2), { client: { role: "gateway", name: "hall-1" }, retainMs: DAY_MS });
+    await renewGateway(plant.at(1), { gateway: "hall-1", days });
+    const before = ["plant.json", "register.json"].map((file) => [file, pem(plant, file)] as const);
+    await renewGateway(plant.at(1), { gateway: "hall-1", days });
+    for (const [file, text] of before) writeFileSync(join(plant.folder, file), text);
+    const old = signer(plant, "hall-1");
+    await expect(activate()).rejects.toMatchObject(refused("renew it once more"));
+    expect(signer(plant, "hall-1")).toBe(old);
+    await renewGateway(plant.at(2), { gateway: "hall-1", days });
+    await activate();
+    expect(signers(plant, "hall-1", 2)).toEqual([old, signer(plant, "hall-1")]);
+  });
+
+  it("refuses more keys than the service counts at once", async () => {
+    using plant = await newPlant({ tls: false });
+    await addGateway(plant.at(0), { gateway: "hall-1", machines: ["a"], days });
+    const client = { role: "gateway", name: "hall-1" } as const;
+    for (let day = 1; day < MOST_SIGNERS; day += 1) {
+      await renewGateway(plant.at(day), { gateway: "hall-1", days });
+      await activateCredential(plant.at(day), { client, retainMs: 30 * DAY_MS });
+    }
+    await expect(renewGateway(plant.at(9), { gateway: "hall-1", days })).rejects.toMatchObject(refused("after 2027-02-01"));
+    await renewGateway(plant.at(31), { gateway: "hall-1", days });
+    expect(signers(plant, "hall-1", 31)).toHaveLength(MOST_SIGNERS);
+  });
+
   it("ends an activation that a crash cut short", async () => {
     using plant = await newPlant();
     await addGateway(plant.at(0), { gateway: "hall-1", machines: ["a"], days });
@@ -196,14 +230,51 @@ describe("crashes and neighbours", () => {
     expect(plant.registered().register.gateways).toHaveLength(1);
   });
 
-  it("takes no notice of the lock of a command that was killed", async () => {
+  it("waits for no lock of a command that was killed, and for that of one that runs", async () => {
     using plant = await newPlant();
-    const { pid } = spawnSync(process.execPath, ["--version"]);
-    writeFileSync(join(plant.folder, "plant.lock"), `${pid}\n`);
-    await addGateway(plant.at(1), { gateway: "hall-1", machines: ["a"], days });
-    expect(existsSync(join(plant.folder, "plant.lock"))).toBe(false);
-    writeFileSync(join(plant.folder, "plant.lock"), `${process.pid}\n`);
-    await expect(revokeGateway(plant.at(1), { gateway: "hall-1", retainMs: 0 })).rejects.toMatchObject(refused("plant.lock"));
+    const module = new URL("../../src/plant/plant-lock.ts", import.meta.url).href;
+    const script = `globalThis.held = (await import(${JSON.stringify(module)})).lockPlant(process.argv[1]); console.log("holds it"); setInterval(() => {}, 1e6);`;
+    const other = spawn(process.execPath, ["--input-type=module", "--eval", script, plant.folder], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    try {
+      await once(other.stdout, "data");
+      const add = () => addGateway(plant.at(1), { gateway: "hall-1", machines: ["a"], days });
+      await expect(add()).rejects.toMatchObject(refused("another command is changing the plant"));
+      other.kill("SIGKILL");
+      await once(other, "exit");
+      await add();
+
+      // A second attempt of the process that holds it takes the lock from nobody.
+      using _held = lockPlant(plant.folder);
+      expect(() => lockPlant(plant.folder)).toThrow("another command is changing the plant");
+      const third = spawnSync(process.execPath, ["--input-type=module", "--eval", script, plant.folder], {
+        encoding: "utf8",
+        timeout: 30_000,
+      });
+      expect([third.status, third.stderr]).toEqual([1, expect.stringContaining("another command is changing the plant")]);
+    } finally {
+      other.kill("SIGKILL");
+    }
+  });
+
+  it("does not take the keys or the identity of another plant, though the passphrase fits", async () => {
+    using plant = await newPlant();
+    using other = await newPlant();
+    cpSync(join(other.folder, "secrets.json"), join(plant.folder, "secrets.json"));
+    await expect(exportPublic(plant.at(1))).rejects.toMatchObject({
+      code: "DOCUMENT_INVALID",
+      message: expect.stringContaining("secrets.json"),
+    });
+  });
+
+  it("hands new keys out where a gateway's folder was moved away", async () => {
+    using plant = await newPlant();
+    const { folder } = await addGateway(plant.at(1), { gateway: "hall-1", machines: ["a"], days });
+    await rotateKeys(plant.at(2));
+    rmSync(folder, { recursive: true });
+    const { keyEpoch } = await activateKeys(plant.at(3), { retainMs: DAY_MS });
+    expect([keyEpoch, readdirSync(folder)]).toEqual([2, ["public-key.json", "register.json"]]);
   });
 
   it("tells a folder that is no plant's from one whose files are gone", async () => {

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createAuthority } from "@smile/identity/authority";
 import { readAudit } from "@smile/runtime/audit-log";
@@ -64,9 +64,18 @@ describe("a new plant", () => {
     ] as const)
       await expect(initPlant(elsewhere, { ...options, plant: name })).rejects.toThrow();
     await expect(initPlant({ ...elsewhere, passphrase: "" }, again)).rejects.toMatchObject({ code: "PASSPHRASE_MISSING" });
-    expect(existsSync(elsewhere.folder) ? readdirSync(elsewhere.folder) : []).toEqual([]);
+    expect(existsSync(elsewhere.folder) ? readdirSync(elsewhere.folder) : []).toEqual(["plant.lock"]);
     writeFileSync(join(elsewhere.folder, "keystore.json"), "{}");
     await expect(initPlant(elsewhere, again)).rejects.toMatchObject(refused("keystore.json stands there"));
+  });
+
+  it("is whole when two make it at once: one is told to come again, and clears nothing away", async () => {
+    using plant = await newPlant();
+    const access = { ...plant.at(1), folder: join(plant.outside, "south") };
+    const options = { plant: "south", deployment: join(plant.folder, "deployment.json"), tls: true, days };
+    const both = await Promise.allSettled([initPlant(access, options), initPlant(access, options)]);
+    expect(both.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+    await addGateway(access, { gateway: "hall-1", machines: ["a"], days });
   });
 
   it("without TLS has no certificates, and says so in configurations that lead beyond this machine", async () => {
@@ -97,7 +106,9 @@ describe("the service's document", () => {
     expect(plant.json("console", "plant-console.json")).toMatchObject({ mqtt: { url: "mqtt://127.0.0.1:1884" } });
     expect(plantStatus(plant.folder, START_MS).todo).toEqual([expect.stringContaining("use-service")]);
     const configured = { ...plant.json("gateways", "hall-1", "edge-agent.json"), lingerMs: 50, mqtt: { url: "mqtt://a", window: 3 } };
-    writeFileSync(join(plant.folder, "gateways/hall-1/edge-agent.json"), JSON.stringify(configured));
+    const path = join(plant.folder, "gateways/hall-1/edge-agent.json");
+    writeFileSync(path, JSON.stringify(configured));
+    chmodSync(path, 0o600); // as whoever put a token into it
 
     const authority = await createAuthority({ name: "operator", days: 1000 });
     const service = serviceDocument({ certificateAuthority: authority.certificate });
@@ -110,6 +121,7 @@ describe("the service's document", () => {
       mqtt: { url: service.framesUrl, window: 3 },
       tls,
     });
+    expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(plant.json("console", "plant-console.json")).toMatchObject({
       mqtt: { url: service.scoresUrl },
       tls,

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { readAudit } from "@smile/runtime/audit-log";
 import { expect, it } from "vitest";
-import { readKeystore } from "../../src/keystore.ts";
+import { destroyExpired, readKeystore, writeKeystore } from "../../src/keystore.ts";
 import { exportPublic } from "../../src/plant/export-public.ts";
 import { addGateway, revokeGateway } from "../../src/plant/gateways.ts";
 import { activateKeys, destroyExpiredKeys, rotateKeys } from "../../src/plant/key-rotation.ts";
@@ -39,6 +39,25 @@ it("registers a new key before anybody encrypts with it, and lets the old one go
   expect(await held()).toEqual([fresh.keyId]);
   expect(plant.registered().keyEver(old.paramsId, old.keyId)).toBeUndefined();
   expect(plantStatus(plant.folder, START_MS + 31 * DAY_MS).todo).toEqual([]);
+});
+
+it("takes a key that the console has destroyed out of plant.json and the register, without recording it twice", async () => {
+  using plant = await newPlant();
+  await addGateway(plant.at(0), { gateway: "hall-1", machines: ["a"], days });
+  const old = inFolder(plant, "hall-1");
+  await rotateKeys(plant.at(1));
+  await activateKeys(plant.at(2), { retainMs: DAY_MS });
+  const path = join(plant.folder, "keystore.json");
+  const { passphrase, cost } = plant.at(3);
+  const { keystore } = destroyExpired(await readKeystore(path, passphrase), START_MS + 3 * DAY_MS);
+  await writeKeystore(path, keystore, passphrase, { replace: true, ...(cost && { cost }) });
+
+  expect(plantStatus(plant.folder, START_MS + 3 * DAY_MS).todo).toEqual([expect.stringContaining("destroy-keys")]);
+  expect(await destroyExpiredKeys(plant.at(3))).toMatchObject({ destroyed: [{ keyEpoch: 1, keyId: old.keyId }] });
+  expect(plantStatus(plant.folder, START_MS + 3 * DAY_MS).todo).toEqual([]);
+  expect(plant.registered().keyEver(old.paramsId, old.keyId)).toBeUndefined();
+  expect([...readAudit(join(plant.folder, "audit.db"))].filter(({ action }) => action === "key-destroyed")).toEqual([]);
+  expect(await destroyExpiredKeys(plant.at(3))).toMatchObject({ destroyed: [] });
 });
 
 it("does not move the end of a retirement when something else changes later", async () => {

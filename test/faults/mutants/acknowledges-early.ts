@@ -2,4 +2,4 @@ import { LOG_TOPICS } from "@smile/schemas/topics";
 import { runMutant } from "./stream-processor.ts";
 
 // Acknowledges frames to gateways before they are in the log.
-await runMutant(LOG_TOPICS.frames);
+await runMutant({ promisesEarly: LOG_TOPICS.frames });

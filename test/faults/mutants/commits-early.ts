@@ -2,4 +2,4 @@ import { LOG_TOPICS } from "@smile/schemas/topics";
 import { runMutant } from "./stream-processor.ts";
 
 // Commits frames of the log before the batches that they went into are durable.
-await runMutant(LOG_TOPICS.batches);
+await runMutant({ promisesEarly: LOG_TOPICS.batches });

@@ -2,7 +2,7 @@ import { readDocument } from "@smile/runtime/document-file";
 import { openEmbeddedLog } from "@smile/runtime/embedded-log";
 import { readJsonFile } from "@smile/runtime/json-file";
 import type { Log, OutRecord } from "@smile/runtime/log";
-import { openPlantRegistry } from "@smile/runtime/plant-registry";
+import { FixedRegistry, openPlantRegistry } from "@smile/runtime/plant-registry";
 import type { PlantsConfig } from "@smile/runtime/plants-config";
 import { runServiceCommand } from "@smile/runtime/service-command";
 import type { TlsSettings } from "@smile/runtime/tls-config";
@@ -24,14 +24,22 @@ type Listen = { readonly port: number; readonly tls?: TlsSettings };
 /** Long enough that a kill finds something that was promised and is not there. */
 const LATE_MS = 400;
 
-/**
- * Runs a stream processor that is broken on purpose: its log says that records of one topic are durable, and only then, a while later,
- * makes them so. Whoever is killed in between has promised too much.
- */
-export async function runMutant(brokenTopic: string): Promise<never> {
+/** What is wrong with a mutant. */
+export type Defect = {
+  /**
+   * The log says that records of this topic are durable, and only then, a while later, makes them so: who is killed in between has
+   * promised too much.
+   */
+  readonly promisesEarly?: string;
+  /** Newer registers are taken and recorded, and never asked. */
+  readonly keepsFirstRegister?: boolean;
+};
+
+/** Runs a stream processor that is broken on purpose. */
+export async function runMutant({ promisesEarly, keepsFirstRegister }: Defect): Promise<never> {
   const command = {
     name: "stream-processor",
-    summary: `Broken on purpose: promises records of ${brokenTopic} before they are durable.`,
+    summary: "Broken on purpose.",
     details: "",
     start: async ({ configFile, folder, logger: loggerAt }: Parameters<Parameters<typeof runServiceCommand>[0]["start"]>[0]) => {
       const settings = readJsonFile(configFile, "configuration") as Settings;
@@ -45,10 +53,10 @@ export async function runMutant(brokenTopic: string): Promise<never> {
       });
       const service = opened.use(
         await startStreamProcessor({
-          log: tooEarly(log, brokenTopic),
+          log: promisesEarly === undefined ? log : tooEarly(log, promisesEarly),
           logger,
           deployments: settings.deployments.map((path) => readDocument(DeploymentDocument, path, "deployment")),
-          plants,
+          plants: keepsFirstRegister ? new FixedRegistry(plants.plants.map(({ register }) => register)) : plants,
           frames: listen(settings.frames),
           scores: listen(settings.scores),
           limits: { lingerMs: 20, openPerKind: 4 },

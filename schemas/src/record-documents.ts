@@ -1,0 +1,74 @@
+import type { RecordFeatureSet, RecordMapping } from "@smile/features/records/record-spec";
+import { z } from "zod";
+import { hash } from "./document-fields.ts";
+import { ParamsDocument } from "./documents.ts";
+
+const count = z.number().int().min(1);
+const column = z.string().min(1).max(200);
+const values = z.array(z.string().min(1).max(200)).min(1).max(1000);
+const finite = z.number();
+const positive = z.number().positive();
+
+/** See @smile/features/records/record-spec: public, immutable; its id names it in every envelope. */
+export const RecordFeatureSetDocument: z.ZodType<RecordFeatureSet> = z.strictObject({
+  kind: z.literal("record-feature-set"),
+  version: z.literal(1),
+  name: z.string().min(1).max(200),
+  columns: z
+    .array(
+      z.discriminatedUnion("kind", [
+        z.strictObject({ kind: z.literal("numeric"), column, mean: finite, deviation: positive, weight: positive }),
+        z.strictObject({ kind: z.literal("ordinal"), column, values, mean: finite, deviation: positive, weight: positive }),
+        z.strictObject({ kind: z.literal("categorical"), column, values, shares: z.array(positive.max(1)).min(1), weight: positive }),
+      ]),
+    )
+    .min(1)
+    .max(4096),
+  clip: positive,
+  quantise: z.strictObject({ bits: z.number().int().min(2).max(16) }),
+});
+
+/** What an analyst says about the columns of a file: private to the organisation. */
+export const RecordMappingDocument: z.ZodType<RecordMapping> = z.strictObject({
+  name: z.string().min(1).max(200),
+  columns: z
+    .array(
+      z.discriminatedUnion("kind", [
+        z.strictObject({ kind: z.literal("numeric"), column, weight: positive.exactOptional() }),
+        z.strictObject({ kind: z.literal("ordinal"), column, values, weight: positive.exactOptional() }),
+        z.strictObject({ kind: z.literal("categorical"), column, values: values.exactOptional(), weight: positive.exactOptional() }),
+      ]),
+    )
+    .min(1),
+  identifier: column,
+  ignored: z.array(column),
+  permissions: z.array(z.strictObject({ column, reason: z.string().min(1).max(2000) })),
+});
+
+/** What an organisation needs to read a segment head's outputs: public. Output k is 2 x.c_k - |c_k|^2; the largest names the segment. */
+export const SegmentCardDocument = z.strictObject({
+  kind: z.literal("segment-card"),
+  version: z.literal(1),
+  name: z.string().min(1).max(200),
+  headId: hash,
+  featureSetId: hash,
+  /** One per output: a name, and what sets the segment apart, in words. */
+  segments: z.array(z.strictObject({ name: z.string().min(1).max(200), words: z.string().max(2000) })).min(2),
+  training: z.strictObject({ data: z.string(), records: count, metrics: z.record(z.string(), z.number()) }),
+  codeVersion: z.string().min(1),
+});
+export type SegmentCard = z.infer<typeof SegmentCardDocument>;
+
+/** What the model owner hands to an organisation: as `DeploymentDocument`, for records. */
+export const SegmentDeploymentDocument = z.strictObject({
+  kind: z.literal("segment-deployment"),
+  version: z.literal(1),
+  featureSet: RecordFeatureSetDocument,
+  params: ParamsDocument,
+  keyMode: z.enum(["public", "symmetric"]),
+  /** L: lanes per ciphertext, a record each. */
+  lanes: count,
+  maxMerges: count,
+  cards: z.array(SegmentCardDocument).min(1),
+});
+export type SegmentDeployment = z.infer<typeof SegmentDeploymentDocument>;

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { openAuditLog, silentAudit } from "@smile/runtime/audit-log";
 import { loadConfig } from "@smile/runtime/config";
-import { readDeployment, readDocument } from "@smile/runtime/document-file";
+import { readAnyDeployment, readDocument } from "@smile/runtime/document-file";
 import { LogConfig, logEnvNames, logHelp, openLog } from "@smile/runtime/log-config";
 import { LogLevel } from "@smile/runtime/logging";
 import { openMonitoring } from "@smile/runtime/monitoring";
@@ -59,7 +59,7 @@ ${monitoringHelp}`,
     const at = (file: string) => resolve(folder, file);
     // Before the log is looked for: a wrong file is told at once.
     const deployments = settings.deployments.map(({ deployment, heads, modelPrivacy }) => ({
-      deployment: readDeployment(at(deployment), env),
+      deployment: readAnyDeployment(at(deployment), env),
       heads: heads.map((head) => readDocument(HeadDocument, at(head), "head")),
       modelPrivacy,
     }));

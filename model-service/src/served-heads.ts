@@ -3,12 +3,13 @@ import { featureCount } from "@smile/features/feature-count";
 import { type Params, paramsId } from "@smile/he/params";
 import { assess, type ModelPrivacy } from "@smile/he/planner";
 import type { ScoringHead } from "@smile/he/scoring";
-import { type Deployment, documentId, type Head } from "@smile/schemas/documents";
+import { documentId, type Head } from "@smile/schemas/documents";
 import type { CiphertextKind } from "@smile/schemas/envelopes";
 import { paramsFromDocument } from "@smile/schemas/params-document";
+import type { AnyDeployment } from "@smile/schemas/record-documents";
 
 /** A deployment together with what only the model service holds: the heads behind its cards. */
-export type ServedDeployment = { readonly deployment: Deployment; readonly heads: readonly Head[]; readonly modelPrivacy: ModelPrivacy };
+export type ServedDeployment = { readonly deployment: AnyDeployment; readonly heads: readonly Head[]; readonly modelPrivacy: ModelPrivacy };
 
 /** A feature set under its parameters, and the heads that score it. */
 export type Served = { readonly params: Params; readonly lanes: number; readonly heads: readonly ScoringHead[] };

@@ -1,7 +1,7 @@
 import type { RecordFeatureSet, RecordMapping } from "@smile/features/records/record-spec";
 import { z } from "zod";
 import { hash } from "./document-fields.ts";
-import { ParamsDocument } from "./documents.ts";
+import { type Deployment, DeploymentDocument, ParamsDocument } from "./documents.ts";
 
 const count = z.number().int().min(1);
 const column = z.string().min(1).max(200);
@@ -72,3 +72,10 @@ export const SegmentDeploymentDocument = z.strictObject({
   cards: z.array(SegmentCardDocument).min(1),
 });
 export type SegmentDeployment = z.infer<typeof SegmentDeploymentDocument>;
+
+/** What services work on: windows of machines or records of people, the arithmetic is the same. */
+export type AnyDeployment = Deployment | SegmentDeployment;
+export const AnyDeploymentDocument: z.ZodType<AnyDeployment> = z.discriminatedUnion("kind", [
+  DeploymentDocument,
+  SegmentDeploymentDocument,
+]);

@@ -1,14 +1,15 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { featureCount } from "@smile/features/feature-count";
 import { type Params, paramsId } from "@smile/he/params";
-import { type Deployment, documentId } from "@smile/schemas/documents";
+import { documentId } from "@smile/schemas/documents";
 import type { CiphertextKind } from "@smile/schemas/envelopes";
 import { paramsFromDocument } from "@smile/schemas/params-document";
+import type { AnyDeployment } from "@smile/schemas/record-documents";
 
 /** What the stream processor knows of one deployment: enough to check and to merge ciphertexts, nothing of any head. */
 export type DeployedKind = {
   readonly params: Params;
-  readonly keyMode: Deployment["keyMode"];
+  readonly keyMode: AnyDeployment["keyMode"];
   readonly featureCount: number;
   /** L: lanes per ciphertext. */
   readonly lanes: number;
@@ -20,7 +21,7 @@ export class Catalogue {
   readonly #params = new Set<string>();
   readonly #kinds = new Map<string, DeployedKind>();
 
-  constructor(deployments: readonly Deployment[]) {
+  constructor(deployments: readonly AnyDeployment[]) {
     for (const deployment of deployments) {
       const params = paramsFromDocument(deployment.params);
       this.#params.add(paramsId(params));

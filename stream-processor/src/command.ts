@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { openAuditLog } from "@smile/runtime/audit-log";
 import { loadConfig } from "@smile/runtime/config";
-import { readDeployment } from "@smile/runtime/document-file";
+import { readAnyDeployment } from "@smile/runtime/document-file";
 import { LogConfig, logEnvNames, logHelp, openLog } from "@smile/runtime/log-config";
 import { LogLevel } from "@smile/runtime/logging";
 import { openMonitoring } from "@smile/runtime/monitoring";
@@ -72,7 +72,7 @@ ${monitoringHelp}`,
     const settings = loadConfig({ schema: Schema, env, envNames, file: configFile });
     const logger = loggerAt(settings.logLevel);
     // Before the log is looked for: a wrong file is told at once.
-    const deployments = settings.deployments.map((path) => readDeployment(resolve(folder, path), env));
+    const deployments = settings.deployments.map((path) => readAnyDeployment(resolve(folder, path), env));
     await using opened = new AsyncDisposableStack();
     const monitoring = opened.use(await openMonitoring({ service: "stream-processor", settings, folder, logger, stopping: signal }));
     const log = opened.use(await openLog(settings.log, folder, "smile-stream-processor", logger.child({ part: "log" }), env));

@@ -4,7 +4,7 @@ import type { Service } from "@smile/runtime/lifecycle";
 import type { Log } from "@smile/runtime/log";
 import type { Logger } from "@smile/runtime/logging";
 import type { PlantRegistry } from "@smile/runtime/plant-registry";
-import type { Deployment } from "@smile/schemas/documents";
+import type { AnyDeployment } from "@smile/schemas/record-documents";
 import { LOG_TOPICS } from "@smile/schemas/topics";
 import type { BatcherLimits } from "./batcher.ts";
 import { Catalogue } from "./catalogue.ts";
@@ -20,7 +20,7 @@ import { ReplayGuard } from "./replay-guard.ts";
 export type StreamProcessorOptions = {
   readonly log: Log;
   readonly logger: Logger;
-  readonly deployments: readonly Deployment[];
+  readonly deployments: readonly AnyDeployment[];
   /** Whose frames are taken and who gets scores. Changes count at once. The caller disposes of it. */
   readonly plants: PlantRegistry;
   /** Where gateways publish frames. */

@@ -1,5 +1,6 @@
 import { checkRecordFeatureSet } from "./check-record-feature-set.ts";
-import { categoricalDeviation, recordFeatureCount, recordStep } from "./record-features.ts";
+import { recordFeatureCount } from "./record-feature-count.ts";
+import { categoricalDeviation, recordStep } from "./record-features.ts";
 import type { RecordColumn, RecordFeatureSet, RecordValues } from "./record-spec.ts";
 import { isMissing, parseDecimal } from "./record-values.ts";
 

@@ -4,11 +4,6 @@ import type { CategoricalColumn, RecordColumn, RecordFeatureSet } from "./record
 /** What each feature of a record tells: its column and, for a category, which one. */
 export type RecordFeature = { readonly column: RecordColumn; readonly category: number | null };
 
-/** F: how many integers one record becomes, and so how many coefficients one lane takes. */
-export function recordFeatureCount(set: Pick<RecordFeatureSet, "columns">): number {
-  return set.columns.reduce((sum, column) => sum + (column.kind === "categorical" ? column.values.length : 1), 0);
-}
-
 /** [F] In the order of the features. */
 export function recordFeatures(set: Pick<RecordFeatureSet, "columns">): RecordFeature[] {
   return set.columns.flatMap((column): RecordFeature[] =>

@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { fitRecordFeatureSet } from "../../src/records/fit-record-feature-set.ts";
 import { ibmHrAttrition } from "../../src/records/ibm-hr-attrition.ts";
 import { encodeRecord } from "../../src/records/record-encoder.ts";
-import { recordFeatureCount } from "../../src/records/record-features.ts";
+import { recordFeatureCount } from "../../src/records/record-feature-count.ts";
 import type { RecordMapping } from "../../src/records/record-spec.ts";
 
 const file = join(

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { encodeRecord, RecordEncoder } from "../../src/records/record-encoder.ts";
-import { recordFeatureCount, recordFeatureNames, recordFeatures, recordStep } from "../../src/records/record-features.ts";
+import { recordFeatureCount } from "../../src/records/record-feature-count.ts";
+import { recordFeatureNames, recordFeatures, recordStep } from "../../src/records/record-features.ts";
 import type { RecordFeatureSet } from "../../src/records/record-spec.ts";
 import { mixedSet } from "./simple-records.ts";
 

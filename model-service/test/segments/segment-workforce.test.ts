@@ -1,6 +1,6 @@
 import { fitRecordFeatureSet } from "@smile/features/records/fit-record-feature-set";
 import { encodeRecord } from "@smile/features/records/record-encoder";
-import { recordFeatureCount } from "@smile/features/records/record-features";
+import { recordFeatureCount } from "@smile/features/records/record-feature-count";
 import { plantedSegments } from "@smile/simulators/workforce/planted-segments";
 import { workforce } from "@smile/simulators/workforce/workforce";
 import { workforceMapping } from "@smile/simulators/workforce/workforce-mapping";

@@ -1,6 +1,6 @@
 import { fitRecordFeatureSet } from "@smile/features/records/fit-record-feature-set";
 import { encodeRecord } from "@smile/features/records/record-encoder";
-import { recordFeatureCount } from "@smile/features/records/record-features";
+import { recordFeatureCount } from "@smile/features/records/record-feature-count";
 import { parse } from "csv-parse/sync";
 import { describe, expect, it } from "vitest";
 import { moves, NEWCOMERS, plantedSegments } from "../../src/workforce/planted-segments.ts";

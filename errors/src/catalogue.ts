@@ -22,6 +22,10 @@ export const catalogue = {
   },
   SENSITIVE_COLUMN: { retriable: false, fix: "ignore the column, or permit it in the mapping with a reason, which is logged" },
   RECORDS_TOO_FEW: { retriable: false, fix: "give more records: what is learned from a few people tells about each of them" },
+  JOB_EXISTS: { retriable: false, fix: "resume the job of this id, or begin another under a new id" },
+  JOB_UNKNOWN: { retriable: false, fix: "name a job that was begun here, in this store" },
+  JOB_CHANGED: { retriable: false, fix: "resume with what the job began with, or cancel it and begin another" },
+  JOB_ENDED: { retriable: false, fix: "begin another job; one that is done or cancelled goes no further" },
 
   // Identities, certificates and secrets at rest
   PASSPHRASE_MISSING: {

@@ -1,0 +1,69 @@
+import { hash, type KeyObject } from "node:crypto";
+import { PipelineError } from "@smile/errors/pipeline-error";
+import { featureCount } from "@smile/features/feature-count";
+import type { FrameEncryptor } from "@smile/he/backend";
+import { encodeLanes, laneCount, packLanes } from "@smile/he/lanes";
+import { paramsId } from "@smile/he/params";
+import { documentId } from "@smile/schemas/documents";
+import { frameCodec } from "@smile/schemas/envelopes";
+import { paramsFromDocument } from "@smile/schemas/params-document";
+import type { SegmentDeployment } from "@smile/schemas/record-documents";
+import { signFrame } from "@smile/schemas/signing";
+import type { FrameFormat } from "../frame-format.ts";
+import type { Job } from "./job-store.ts";
+
+/** What a job needs of the model owner's deployment. */
+export type JobDeployment = Pick<SegmentDeployment, "featureSet" | "params" | "keyMode" | "lanes">;
+
+/**
+ * The format of a job's frames.
+ * @throws {PipelineError} DOCUMENT_INVALID when the ciphertext has no room for the deployment's lanes
+ */
+export function jobFrameFormat(plant: string, deployment: JobDeployment): FrameFormat {
+  const { featureSet, keyMode, lanes } = deployment;
+  const params = paramsFromDocument(deployment.params);
+  const features = featureCount(featureSet);
+  const room = laneCount(params.n, features);
+  if (lanes > room) {
+    throw new PipelineError("DOCUMENT_INVALID", `deployment: lanes is ${lanes}; N = ${params.n} has room for ${room}`, { lanes, room });
+  }
+  const kind = { plant, scheme: params.scheme, keyMode, paramsId: paramsId(params), featureSetId: documentId(featureSet) };
+  return { kind, params, featureCount: features, lanes };
+}
+
+/** What every frame of one job is made with. `keyId` names the key of `encryptor`; `signingKey` is the gateway's Ed25519 secret key. */
+export type JobFrameParts = {
+  readonly job: Job;
+  readonly format: FrameFormat;
+  readonly keyId: string;
+  readonly encryptor: FrameEncryptor;
+  readonly signingKey: KeyObject;
+};
+
+/**
+ * Encrypts records [sequence * L, sequence * L + records.length) of a job into lanes 0 and up of block 0, and signs the frame.
+ * @param records features [F] of each, at most L
+ * @param closedAtMs by the gateway's clock, milliseconds since 1970
+ * @returns bytes of a Frame envelope
+ */
+export function sealJobFrame(parts: JobFrameParts, sequence: number, records: readonly Int32Array[], closedAtMs: number): Uint8Array {
+  const { job, format, keyId, encryptor, signingKey } = parts;
+  const entries = records.map((features, lane) => ({ lane, features }));
+  const ciphertext = encryptor.encrypt(packLanes(entries, format.params.n, format.featureCount));
+  const frame = {
+    ...format.kind,
+    keyId,
+    gateway: job.gateway,
+    epoch: job.epoch,
+    sequence,
+    block: 0,
+    lanes: encodeLanes(records.keys(), format.lanes),
+    frameTimeMs: job.startedAtMs,
+    closedAtMs,
+    jobId: job.jobId,
+    frameCount: job.frameCount,
+    ciphertextHash: hash("sha256", ciphertext),
+    ciphertext,
+  };
+  return frameCodec.encode(signFrame(frame, signingKey));
+}

@@ -122,6 +122,21 @@ describe("a job", () => {
     expect(broker.content()).toEqual(expectedContent(records));
   });
 
+  it("sends just the frames that are not acknowledged, and reads no record when all are", async () => {
+    using store = newStore();
+    store.begin("job", contentFor(15));
+    store.noteAcknowledged("job", [0, 2, 3]);
+    const broker = new FakeBroker();
+    const run = (records: number) => runJob(jobParts({ store, sender: broker, records: () => streamOf(someRecords(records)) }), never);
+    expect((await run(15)).job).toMatchObject({ state: "done", acknowledged: 5 });
+    expect([...broker.frames.values()].map(({ sequence }) => sequence)).toEqual([1, 4]);
+    expect(broker.content()).toEqual(expectedContent(someRecords(15)).filter((line) => /^[14]\./.test(line)));
+    store.begin("all", contentFor(6));
+    store.noteAcknowledged("all", [1, 0]);
+    const records = () => streamOf([]);
+    expect((await runJob(jobParts({ jobId: "all", store, sender: broker, records }), never)).job.state).toBe("done");
+  });
+
   it("ends at once when it is stopped, though a sender waits for its broker", async () => {
     using store = newStore();
     store.begin("job", contentFor(90));

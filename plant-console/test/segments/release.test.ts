@@ -1,0 +1,62 @@
+import { createPublicKey, generateKeyPairSync } from "node:crypto";
+import { publicHalf } from "@smile/schemas/ed25519";
+import { describe, expect, it } from "vitest";
+import { checkRelease, type Release, ReleaseDocument, signRelease, signRequest } from "../../src/segments/release.ts";
+
+const secret = () => generateKeyPairSync("ed25519").privateKey;
+const [analyst, council, stranger] = [secret(), secret(), secret()];
+const keys = { analysts: [createPublicKey(analyst)], releasers: [createPublicKey(council)] };
+const results = { plant: "essen", jobId: "survey", resultsHash: "a".repeat(64) };
+const request = signRequest({ ...results, purpose: "where training is missing", requestedAtMs: 1 }, analyst);
+const release = signRelease(request, 2, council);
+const invalid = expect.objectContaining({ code: "SIGNATURE_INVALID" });
+
+describe("a release", () => {
+  it("holds for the results that an analyst asked for and the works council released, also when it was written to a file", () => {
+    expect(() => checkRelease(release, results, keys)).not.toThrow();
+    const read = ReleaseDocument.parse(JSON.parse(JSON.stringify(release)));
+    expect(() => checkRelease(read, results, keys)).not.toThrow();
+  });
+
+  it("does not hold for other results, another job or another plant", () => {
+    for (const other of [{ resultsHash: "b".repeat(64) }, { jobId: "survey 2" }, { plant: "bochum" }])
+      expect(() => checkRelease(release, { ...results, ...other }, keys)).toThrow(invalid);
+  });
+
+  it("does not hold when any field of it, or of its request, was changed", () => {
+    const changes: Partial<Release>[] = [
+      { releasedAtMs: 3 },
+      { releaser: publicHalf(stranger) },
+      { signature: request.signature },
+      { request: { ...request, purpose: "whom to dismiss" } },
+      { request: { ...request, requestedAtMs: 0 } },
+      { request: { ...request, analyst: publicHalf(stranger) } },
+      { request: { ...request, signature: release.signature } },
+    ];
+    for (const change of changes) expect(() => checkRelease({ ...release, ...change }, results, keys)).toThrow(invalid);
+  });
+
+  it("of other results does not hold for these when its request is put in their place", () => {
+    const others = { ...results, resultsHash: "b".repeat(64) };
+    const asked = signRequest({ ...others, purpose: "where training is missing", requestedAtMs: 1 }, analyst);
+    expect(() => checkRelease({ ...release, request: asked }, others, keys)).toThrow(invalid);
+  });
+
+  it("does not hold when a stranger asked, or released, or the two changed parts", () => {
+    const asked = (key: typeof analyst) => signRequest({ ...results, purpose: "curiosity", requestedAtMs: 1 }, key);
+    expect(() => checkRelease(signRelease(asked(stranger), 2, council), results, keys)).toThrow(invalid);
+    expect(() => checkRelease(signRelease(request, 2, stranger), results, keys)).toThrow(invalid);
+    expect(() => checkRelease(signRelease(asked(council), 2, analyst), results, keys)).toThrow(invalid);
+  });
+
+  it("is never by the key that asked, even when that key may do both", () => {
+    expect(() => signRelease(request, 2, analyst)).toThrow(invalid);
+    const both = { analysts: [createPublicKey(analyst)], releasers: [createPublicKey(analyst), createPublicKey(council)] };
+    const own = { ...release, releaser: request.analyst };
+    expect(() => checkRelease(own, results, both)).toThrow(invalid);
+  });
+
+  it("is not given for a request that its analyst did not sign as it stands", () => {
+    expect(() => signRelease({ ...request, purpose: "whom to dismiss" }, 2, council)).toThrow(invalid);
+  });
+});

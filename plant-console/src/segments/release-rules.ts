@@ -16,9 +16,9 @@ export type Releasable = {
 
 /**
  * What may be told of segments of these sizes, so that no sum or difference of what is told is about fewer than `minimum` people.
- * A segment below the minimum joins the nearest one that reaches it, or is withheld. Then those withheld are, as total minus the others,
- * a group of their own: while one segment stands in it alone, or fewer than the minimum people do, the smallest group is withheld
- * too (complementary suppression: Hundepool et al., Statistical Disclosure Control, 2012, section 4.2).
+ * A segment below the minimum joins the nearest one that reaches it, or is withheld. All those withheld are, as total minus the others, a
+ * group of their own: while it has fewer people than the minimum, as one small segment alone has, the smallest group is withheld too
+ * (complementary suppression: Hundepool et al., Statistical Disclosure Control, 2012).
  * @param options.sizes [K] people per segment
  * @param options.minimum at least 2; default `MINIMUM_PEOPLE`
  * @param options.nearness [K] for each segment the others, nearest first; without it nothing is merged
@@ -43,11 +43,8 @@ export function releasable(options: { sizes: readonly number[]; minimum?: number
   }
   const peopleIn = (group: readonly number[]) => group.reduce((sum, segment) => sum + sizes[segment]!, 0);
   const bySize = [...groups.values()].sort((a, b) => peopleIn(a) - peopleIn(b));
-  const tellsTooMuch = () => {
-    const peopled = withheld.filter((segment) => sizes[segment]! > 0);
-    return peopled.length > 0 && (peopled.length < 2 || peopleIn(peopled) < minimum);
-  };
-  while (bySize.length > 0 && tellsTooMuch()) withheld.push(...bySize.shift()!);
+  const tellsTooMuch = (people: number) => people > 0 && people < minimum;
+  while (bySize.length > 0 && tellsTooMuch(peopleIn(withheld))) withheld.push(...bySize.shift()!);
   const told = bySize.map((group) => group.sort((a, b) => a - b)).sort((a, b) => a[0]! - b[0]!);
   return { groups: told, withheld: withheld.sort((a, b) => a - b), total };
 }

@@ -18,6 +18,7 @@ const commands: Readonly<Record<string, (signal: AbortSignal) => Promise<Command
   plant: async (signal) => (await import("./plant-command.ts")).plantCommand(signal),
   service: async () => (await import("./operator/service-command.ts")).serviceCommand(),
   audit: async () => (await import("./audit-command.ts")).auditCommand(),
+  segment: async (signal) => (await import("./segment-command.ts")).segmentCommand(signal),
   simulate: async (signal) => (await import("./simulate-command.ts")).simulateCommand(signal),
   kafka: async (signal) => (await import("./kafka-command.ts")).kafkaCommand(signal),
 };

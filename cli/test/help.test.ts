@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { ROOT, smile } from "../../test/support/smile-process.ts";
 
 const services = ["edge-agent", "stream-processor", "model-service", "plant-console"];
-const commands = ["demo", "train", "plant", "service", "simulate", ...services];
+const commands = ["demo", "train", "plant", "service", "segment", "simulate", ...services];
 
 describe("smile", () => {
   it("lists every command, and tells its version", async () => {

@@ -3,8 +3,8 @@ import type { Keystore } from "@smile/custody/keystore";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { featureCount } from "@smile/features/feature-count";
 import { type Params, paramsId } from "@smile/he/params";
-import type { Deployment } from "@smile/schemas/documents";
 import { paramsFromDocument } from "@smile/schemas/params-document";
+import type { AnyDeployment } from "@smile/schemas/record-documents";
 import type { DecryptionKey, ScoreDecryptor, ScoreKeys } from "./score-reader.ts";
 
 /** A secret key of a plant, with what it is for. */
@@ -37,11 +37,11 @@ type OpenKey = DecryptionKey & { readonly handle: ReplyDecryptor };
 export class DecryptionKeys implements ScoreKeys, Disposable {
   readonly #params: Params;
   readonly #paramsId: string;
-  readonly #deployment: Deployment;
+  readonly #deployment: AnyDeployment;
   readonly #onFirstUse: OnFirstUse;
   #open: ReadonlyMap<string, OpenKey> = new Map();
 
-  constructor(deployment: Deployment, onFirstUse: OnFirstUse = () => {}) {
+  constructor(deployment: AnyDeployment, onFirstUse: OnFirstUse = () => {}) {
     this.#params = paramsFromDocument(deployment.params);
     this.#paramsId = paramsId(this.#params);
     this.#deployment = deployment;
@@ -112,7 +112,7 @@ export class DecryptionKeys implements ScoreKeys, Disposable {
 
 /** @throws {PipelineError} KEY_MISMATCH when no key fits, or one was not made for the parameters that it names */
 export async function openDecryptionKeys(
-  deployment: Deployment,
+  deployment: AnyDeployment,
   secretKeys: readonly SecretKey[],
   onFirstUse?: OnFirstUse,
 ): Promise<DecryptionKeys> {

@@ -10,7 +10,7 @@ export const catalogue = {
   FILE_DAMAGED: { retriable: false, fix: "restore the named file from its origin; the message says where it stops making sense" },
   ROW_MALFORMED: {
     retriable: false,
-    fix: "write one JSON object per line: machine (text), timeMs (whole number), values (numbers by sensor)",
+    fix: "correct the named line: JSON rows have machine (text), timeMs (whole number), values (numbers by sensor); CSV lines as many fields as the header, quotes closed",
   },
   TRAINING_IMPOSSIBLE: { retriable: false, fix: "give training more machines, complete rows, both outcomes, or a larger penalty" },
 

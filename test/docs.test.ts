@@ -5,6 +5,7 @@ import { demoCommand } from "@smile/cli/demo-command";
 import { kafkaCommand } from "@smile/cli/kafka-command";
 import { serviceCommand } from "@smile/cli/operator/service-command";
 import { plantCommand } from "@smile/cli/plant-command";
+import { segmentCommand } from "@smile/cli/segment-command";
 import { simulateCommand } from "@smile/cli/simulate-command";
 import { trainCommand } from "@smile/cli/train-command";
 import { edgeAgentCommand } from "@smile/edge-agent/command";
@@ -152,7 +153,7 @@ describe("commands in the documents", () => {
   const never = new AbortController().signal;
   for (const command of [demoCommand(never), trainCommand(), simulateCommand(never), kafkaCommand(never)])
     help.set(command.name(), command.helpInformation());
-  for (const family of [plantCommand(never), serviceCommand(), auditCommand()])
+  for (const family of [plantCommand(never), serviceCommand(), auditCommand(), segmentCommand(never)])
     for (const command of family.commands) help.set(`${family.name()} ${command.name()}`, command.helpInformation());
   for (const { name, details, options = {} } of [edgeAgentCommand, streamProcessorCommand, modelServiceCommand, plantConsoleCommand])
     help.set(name, ["--config", ...Object.keys(options).map((option) => `--${option}`), details].join("\n"));

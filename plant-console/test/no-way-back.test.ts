@@ -259,7 +259,8 @@ describe("by construction", () => {
 
   it("imports what reaches the service in the two links alone, and sends in one place", () => {
     const folder = join(import.meta.dirname, "../src");
-    const sources = readdirSync(folder).map((name) => ({ name, text: readFileSync(join(folder, name), "utf8") }));
+    const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
+    const sources = files.map((name) => ({ name, text: readFileSync(join(folder, name), "utf8") }));
     const named = (pattern: RegExp) => sources.filter(({ text }) => pattern.test(text)).map(({ name }) => name);
     expect(named(/runtime\/mqtt-client/)).toEqual(["score-link.ts"]);
     expect(named(/\.publish\(/)).toEqual(["score-link.ts"]);

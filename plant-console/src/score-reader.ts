@@ -1,11 +1,11 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
-import { decodeLanes } from "@smile/he/lanes";
 import { paramsId } from "@smile/he/params";
 import { type Deployment, documentId, type ModelCard } from "@smile/schemas/documents";
-import type { Part, Score } from "@smile/schemas/envelopes";
+import type { Score } from "@smile/schemas/envelopes";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import { isConsistent, isFiniteUpTo, riskOf } from "./decide.ts";
 import type { LaneMap } from "./lane-map.ts";
+import { keyOf, placesOf } from "./score-places.ts";
 import { openScore, type Trust } from "./verification.ts";
 
 /** What this reader needs of custody: integer scores of a reply, in lane order. */
@@ -97,7 +97,7 @@ export class ScoreReader {
   read(bytes: Uint8Array, trust: Trust): ReadScore {
     const { score, revoked } = openScore(bytes, trust);
     const { card, key } = this.#check(score);
-    const places = this.#places(score.parts, key);
+    const places = placesOf(score.parts, key, this.#deployment.lanes);
     const lanes = places.map((place) => place.lane);
     const perOutput = score.replies.map((reply) => key.decryptor.decrypt(reply, lanes));
     const risks: Risk[] = [];
@@ -136,25 +136,6 @@ export class ScoreReader {
     own("headId", card !== undefined);
     own("replies", score.replies.length === card!.outputs.length);
     own("parts", score.parts.length > 0 && (deployed.keyMode === "public" || score.parts.length === 1));
-    const key = this.#keys.find(score.keyId);
-    if (typeof key === "object") return { card: card!, key };
-    const what = key === "destroyed" ? "was destroyed when its retention ended" : "the keystore does not hold";
-    const { paramsId, keyId } = score;
-    throw new PipelineError("KEY_UNKNOWN", `the score is under a key that ${what}`, { paramsId, keyId });
-  }
-
-  /** Every occupied lane, ascending, with the part that it came in: the order of the replies. */
-  #places(parts: readonly Part[], key: DecryptionKey): { lane: number; part: Part }[] {
-    const places = parts.flatMap((part) => {
-      if (key.gateway !== null && key.gateway !== part.gateway)
-        throw new PipelineError("SCORE_MISMATCH", "gateway of the score is not the one whose key it names", { field: "gateway" });
-      return decodeLanes(part.lanes, this.#deployment.lanes).map((lane) => ({ lane, part }));
-    });
-    places.sort((a, b) => a.lane - b.lane);
-    for (let i = 1; i < places.length; i++) {
-      if (places[i]!.lane === places[i - 1]!.lane)
-        throw new PipelineError("LANES_INVALID", `lane ${places[i]!.lane} is named by two parts of the score`, { lane: places[i]!.lane });
-    }
-    return places;
+    return { card: card!, key: keyOf(score, this.#keys) };
   }
 }

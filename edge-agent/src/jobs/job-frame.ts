@@ -1,12 +1,7 @@
 import { hash, type KeyObject } from "node:crypto";
-import { PipelineError } from "@smile/errors/pipeline-error";
-import { featureCount } from "@smile/features/feature-count";
 import type { FrameEncryptor } from "@smile/he/backend";
-import { encodeLanes, laneCount, packLanes } from "@smile/he/lanes";
-import { paramsId } from "@smile/he/params";
-import { documentId } from "@smile/schemas/documents";
+import { encodeLanes, packLanes } from "@smile/he/lanes";
 import { frameCodec } from "@smile/schemas/envelopes";
-import { paramsFromDocument } from "@smile/schemas/params-document";
 import type { SegmentDeployment } from "@smile/schemas/record-documents";
 import { signFrame } from "@smile/schemas/signing";
 import type { FrameFormat } from "../frame-format.ts";
@@ -14,22 +9,6 @@ import type { Job } from "./job-store.ts";
 
 /** What a job needs of the model owner's deployment. */
 export type JobDeployment = Pick<SegmentDeployment, "featureSet" | "params" | "keyMode" | "lanes">;
-
-/**
- * The format of a job's frames.
- * @throws {PipelineError} DOCUMENT_INVALID when the ciphertext has no room for the deployment's lanes
- */
-export function jobFrameFormat(plant: string, deployment: JobDeployment): FrameFormat {
-  const { featureSet, keyMode, lanes } = deployment;
-  const params = paramsFromDocument(deployment.params);
-  const features = featureCount(featureSet);
-  const room = laneCount(params.n, features);
-  if (lanes > room) {
-    throw new PipelineError("DOCUMENT_INVALID", `deployment: lanes is ${lanes}; N = ${params.n} has room for ${room}`, { lanes, room });
-  }
-  const kind = { plant, scheme: params.scheme, keyMode, paramsId: paramsId(params), featureSetId: documentId(featureSet) };
-  return { kind, params, featureCount: features, lanes };
-}
 
 /** What every frame of one job is made with. `keyId` names the key of `encryptor`; `signingKey` is the gateway's Ed25519 secret key. */
 export type JobFrameParts = {

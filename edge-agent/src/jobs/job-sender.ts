@@ -4,9 +4,10 @@ import { RecordEncoder } from "@smile/features/records/record-encoder";
 import type { RecordValues } from "@smile/features/records/record-spec";
 import { openEncryptor } from "@smile/he/open";
 import type { WindowKey } from "../envelope-sealer.ts";
+import { frameFormat } from "../frame-format.ts";
 import type { FrameSender } from "../publisher.ts";
 import { BoundedSending } from "./bounded-sending.ts";
-import { type JobDeployment, type JobFrameParts, jobFrameFormat, sealJobFrame } from "./job-frame.ts";
+import { type JobDeployment, type JobFrameParts, sealJobFrame } from "./job-frame.ts";
 import type { Job, JobStore } from "./job-store.ts";
 
 /** What running a job needs of the store. */
@@ -53,7 +54,7 @@ const batch = 16;
  */
 export async function runJob(parts: JobParts, signal: AbortSignal): Promise<JobProgress> {
   const { jobId, plant, gateway, deployment, key, signingKey, store, open = openEncryptor } = parts;
-  const format = jobFrameFormat(plant, deployment);
+  const format = frameFormat(plant, deployment);
   const { featureSetId, paramsId } = format.kind;
   const job = store.check(jobId, { plant, gateway, featureSetId, paramsId, lanes: format.lanes });
   if (job.state !== "running") return { job, missing: 0, unknown: 0 };

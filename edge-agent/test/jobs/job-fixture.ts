@@ -12,7 +12,8 @@ import { decodeFull } from "@smile/he/wire";
 import { type Frame, frameCodec } from "@smile/schemas/envelopes";
 import { paramsFromDocument, paramsToDocument } from "@smile/schemas/params-document";
 import { isPartSigned } from "@smile/schemas/signing";
-import { type JobDeployment, jobFrameFormat } from "../../src/jobs/job-frame.ts";
+import { frameFormat } from "../../src/frame-format.ts";
+import type { JobDeployment } from "../../src/jobs/job-frame.ts";
 import type { JobParts } from "../../src/jobs/job-sender.ts";
 import type { JobContent } from "../../src/jobs/job-store.ts";
 import type { FrameSender } from "../../src/publisher.ts";
@@ -42,7 +43,7 @@ const { params } = plan({
 });
 export const lanes = 3;
 export const deployment: JobDeployment = { featureSet, params: paramsToDocument(params), keyMode: "public", lanes };
-const { kind } = jobFrameFormat("plant", deployment);
+const { kind } = frameFormat("plant", deployment);
 
 export function contentFor(records: number, fileHash = "ab".repeat(32)): JobContent {
   const { featureSetId, paramsId } = kind;

@@ -1,11 +1,11 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { nearestSegment } from "@smile/features/records/nearest-segment";
-import { decodeLanes } from "@smile/he/lanes";
 import { paramsId } from "@smile/he/params";
 import { documentId } from "@smile/schemas/documents";
 import type { Part, Score } from "@smile/schemas/envelopes";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import type { SegmentCard, SegmentDeployment } from "@smile/schemas/record-documents";
+import { keyOf, placesOf } from "../score-places.ts";
 import type { DecryptionKey, ScoreKeys } from "../score-reader.ts";
 import { openScore, type Trust } from "../verification.ts";
 
@@ -69,7 +69,7 @@ export class SegmentReader {
     const { score, revoked } = openScore(bytes, trust);
     const { card, key } = this.#check(score);
     const job = jobOf(score.parts);
-    const places = this.#places(score.parts, key);
+    const places = placesOf(score.parts, key, this.#deployment.lanes);
     const lanes = places.map(({ lane }) => lane);
     const perSegment = score.replies.map((reply) => key.decryptor.decrypt(reply, lanes));
     const records: SegmentedRecord[] = [];
@@ -98,26 +98,7 @@ export class SegmentReader {
     own("headId", card !== undefined);
     own("replies", score.replies.length === card!.segments.length);
     own("parts", score.parts.length > 0 && (deployed.keyMode === "public" || score.parts.length === 1));
-    const key = this.#keys.find(score.keyId);
-    if (typeof key === "object") return { card: card!, key };
-    const what = key === "destroyed" ? "was destroyed when its retention ended" : "the keystore does not hold";
-    const { paramsId, keyId } = score;
-    throw new PipelineError("KEY_UNKNOWN", `the score is under a key that ${what}`, { paramsId, keyId });
-  }
-
-  /** Every occupied lane, ascending, with the part that it came in: the order of the replies. */
-  #places(parts: readonly Part[], key: DecryptionKey): { lane: number; part: Part }[] {
-    const places = parts.flatMap((part) => {
-      own("gateway", key.gateway === null || key.gateway === part.gateway);
-      return decodeLanes(part.lanes, this.#deployment.lanes).map((lane) => ({ lane, part }));
-    });
-    places.sort((a, b) => a.lane - b.lane);
-    for (let i = 1; i < places.length; i++) {
-      const { lane } = places[i]!;
-      if (lane === places[i - 1]!.lane)
-        throw new PipelineError("LANES_INVALID", `lane ${lane} is named by two parts of the score`, { lane });
-    }
-    return places;
+    return { card: card!, key: keyOf(score, this.#keys) };
   }
 }
 

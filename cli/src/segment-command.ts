@@ -80,7 +80,11 @@ async function run(options: RunOptions, signal: AbortSignal): Promise<void> {
     ...{ featureSet, head, keyMode: options.keyMode, modelPrivacy: options.privacy },
     card: {
       name: mapping.name,
-      segments: profiles.map(({ segment, words }) => ({ name: `segment ${segment}`, words })),
+      // The card is public, so it tells no sizes.
+      segments: profiles.map(({ segment, traits }) => ({
+        name: `segment ${segment + 1}`,
+        words: traits.map(({ words }) => words).join("; "),
+      })),
       training: { data: "the organisation's own file", records: sample.length, metrics: { inertia: fit.inertia } },
       codeVersion,
     },
@@ -133,7 +137,9 @@ async function run(options: RunOptions, signal: AbortSignal): Promise<void> {
     };
     if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
     else {
-      for (const group of shown.groups) for (const segment of group) process.stdout.write(`${profiles[segment]!.words}\n`);
+      // By the sizes that were decrypted: beside those of the training they would tell who changed groups.
+      const found = describeSegments(featureSet, centroids, sizes);
+      for (const segment of shown.groups.flat()) process.stdout.write(`${found[segment]!.words}\n`);
       if (shown.withheld.length > 0) process.stdout.write(`${shown.withheld.length} segments are withheld: too few people\n`);
       const { records, adjustedRandIndex: agreement, seconds } = report;
       process.stdout.write(`${records} records, ${missing} missing, ${duplicated} duplicated, ${mismatches} unlike the plaintext model, `);

@@ -23,6 +23,8 @@ import { makeCredentials } from "../demo/credentials.ts";
 
 const PLANT = "organisation";
 const GATEWAY = "records";
+/** After the last frame, no news from the services for this long means that what is missing does not come. */
+const QUIET_MS = 15_000;
 
 /** What came back of a job: a segment per record, by its place in the file; -1 where none came. */
 export type Segmented = {
@@ -82,6 +84,7 @@ export async function runSegments(options: {
   const jobId = randomUUID();
   const name = { jobId, headId: deployment.cards[0]!.headId };
   const complete = Promise.withResolvers<void>();
+  let newsMs = performance.now();
   opened.use(
     startSegmentConsole({
       reader: new SegmentReader({ plant: PLANT, deployment, keys }),
@@ -90,6 +93,7 @@ export async function runSegments(options: {
       openLink: mqttScoreLink({ url: processor.scoresUrl, plant: PLANT, logger, tls: fixedTls(own.console) }),
       logger,
       onStored: () => {
+        newsMs = performance.now();
         options.onProgress((jobs.state(name)?.records ?? 0) / records);
         if (jobs.isComplete(name)) complete.resolve();
       },
@@ -113,10 +117,15 @@ export async function runSegments(options: {
   failed.catch(() => {}); // seen below
   await Promise.race([runJob({ ...job, records: () => readCsvRecords(data, fileHash) }, signal), failed]);
   signal.throwIfAborted();
+  newsMs = performance.now();
+  const watch = setInterval(() => {
+    if (performance.now() - newsMs > QUIET_MS) complete.resolve();
+  }, 500);
+  opened.defer(() => clearInterval(watch));
   await Promise.race([complete.promise, failed]);
 
   const segments = new Int16Array(records).fill(-1);
-  for (const { index, segment } of jobs.assignments(name)) segments[index] = segment;
+  if (jobs.state(name) !== undefined) for (const { index, segment } of jobs.assignments(name)) segments[index] = segment;
   return { segments, missing: segments.filter((segment) => segment < 0).length, duplicated: jobs.duplicated(name) };
 }
 

@@ -103,11 +103,11 @@ export async function runSegments(options: {
   const { signingKey, tls } = own.gateways.get(GATEWAY)!;
   const sender = opened.use(openMqttFrameSender({ url: processor.framesUrl, plant: PLANT, gateway: GATEWAY, logger, tls: fixedTls(tls) }));
   const sent = opened.use(new SentJobs(join(folder, "jobs.db")));
-  const ids = { featureSetId: documentId(deployment.featureSet), paramsId: paramsId(params) };
-  sent.begin(jobId, { plant: PLANT, gateway: GATEWAY, fileHash, ...ids, records, lanes: deployment.lanes });
   const [shared] = publicKeys(keystore);
   const [secret] = gatewayKeys(keystore);
   const key = secret === undefined ? bytesOf(shared!.keyId, shared!.publicKey) : bytesOf(secret.keyId, secret.secretKey);
+  const ids = { featureSetId: documentId(deployment.featureSet), paramsId: paramsId(params), keyId: key.keyId };
+  sent.begin(jobId, { plant: PLANT, gateway: GATEWAY, fileHash, ...ids, records, lanes: deployment.lanes });
   const job = { jobId, plant: PLANT, gateway: GATEWAY, deployment, key, signingKey, store: sent, sender };
   const aborted = Promise.withResolvers<never>();
   const onAbort = () => aborted.reject(signal.reason);

@@ -1,0 +1,26 @@
+import type { Chart } from "./chart.ts";
+import { machineFacts, revisionOf } from "./machine.ts";
+import type { BenchResult } from "./result.ts";
+import type { SamplingRule } from "./sampling.ts";
+import type { Suite } from "./suite.ts";
+
+/** Runs a bench, and says on which machine and of which revision. */
+export async function runSuite(
+  suite: Suite,
+  rule: SamplingRule,
+  root: string,
+  say: (line: string) => void,
+): Promise<{ result: BenchResult; charts: readonly Chart[] }> {
+  const machine = machineFacts();
+  const { charts, ...figures } = await suite.run(rule, say);
+  const result: BenchResult = {
+    kind: "bench-result",
+    version: 1,
+    bench: suite.name,
+    takenAt: new Date().toISOString(),
+    revision: revisionOf(root),
+    machine,
+    ...figures,
+  };
+  return { result, charts };
+}

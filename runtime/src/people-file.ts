@@ -30,7 +30,7 @@ export function peoplePath(folder: string, jobId: string): string {
 export async function writePeopleFile(
   path: string,
   { jobId, records }: { readonly jobId: string; readonly records: number },
-  pseudonyms: AsyncIterable<bigint>,
+  pseudonyms: Iterable<bigint> | AsyncIterable<bigint>,
 ): Promise<void> {
   peoplePath("", jobId);
   const head = Buffer.concat([MAGIC, Buffer.of(jobId.length), Buffer.from(jobId, "latin1")]);

@@ -16,12 +16,16 @@ const none = {} as never;
 const services: Record<string, readonly (MetricDefinition | DurationHistogram)[]> = {
   smile_edge_agent_: [...agentMetrics({ counters: zeroCounters(), spool: { frames: 0, bytes: 0 } }), ...keyMetrics({}, undefined)],
   smile_stream_processor_: processorMetrics({
-    counters: { ingress: none, merging: none, egress: none },
+    counters: { ingress: none, merging: none, egress: none, jobs: none },
     endpoints: none,
+    jobsWaiting: none,
     lag: none,
     plantLags: none,
   }),
-  smile_model_service_: [...modelServiceMetrics({ counters: none, lag: none, deadLettersSuppressed: none }), scoringHistogram()],
+  smile_model_service_: [
+    ...modelServiceMetrics({ counters: none, jobCounters: none, lag: none, deadLettersSuppressed: none }),
+    scoringHistogram(),
+  ],
   smile_plant_console_: [...consoleMetrics({ console: none, store: none, lastStoredMs: none }), windowToRiskHistogram()],
   smile_plant_: plantRegistryMetrics(none),
   "": [...processMetrics(), ...timeSeriesMetrics({ counters: none, spool: none })],

@@ -2,6 +2,7 @@ import type { RecordFeatureSet, RecordMapping } from "@smile/features/records/re
 import { z } from "zod";
 import { hash } from "./document-fields.ts";
 import { type Deployment, DeploymentDocument, ParamsDocument } from "./documents.ts";
+import type { WorkKind } from "./topics.ts";
 
 const count = z.number().int().min(1);
 const column = z.string().min(1).max(200);
@@ -107,3 +108,6 @@ export const AnyDeploymentDocument: z.ZodType<AnyDeployment> = z.discriminatedUn
   DeploymentDocument,
   SegmentDeploymentDocument,
 ]);
+
+/** Windows come as streams for ever, records as jobs. */
+export const workOfDeployment = ({ kind }: AnyDeployment): WorkKind => (kind === "deployment" ? "streams" : "jobs");

@@ -61,6 +61,12 @@ export const WORK_TOPICS = {
   },
 } as const;
 
+/** Consumer groups of the log: who merges a kind's frames, and who scores its batches. */
+export const WORK_GROUPS: Readonly<Record<WorkKind, { readonly merging: string; readonly scoring: string }>> = {
+  streams: { merging: "smile-stream-processor", scoring: "smile-model-service" },
+  jobs: { merging: "smile-stream-processor-jobs", scoring: "smile-model-service-jobs" },
+};
+
 const WORK_OF_LEVEL: ReadonlyMap<string, WorkKind> = new Map([
   ["frames", "streams"],
   ["jobs", "jobs"],

@@ -2,35 +2,18 @@ import { passphraseFrom } from "@smile/custody/passphrase";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { type AuditLog, openAuditLog, silentAudit } from "@smile/runtime/audit-log";
 import type { Environment } from "@smile/runtime/config";
-import { type LogConfig, openLog } from "@smile/runtime/log-config";
+import { openLog } from "@smile/runtime/log-config";
 import type { Logger } from "@smile/runtime/logging";
 import { type FilePlantRegistry, openPlantRegistry } from "@smile/runtime/plant-registry";
-import type { TlsSettings } from "@smile/runtime/tls-config";
 import { type TlsSource, watchTlsFiles } from "@smile/runtime/tls-files";
 import type { AnyDeployment } from "@smile/schemas/record-documents";
 import type { WorkKind } from "@smile/schemas/topics";
+import type { ConsoleSources } from "./console-sources.ts";
 import { KeystoreKeys } from "./keystore-keys.ts";
 import { logScoreLink } from "./log-score-link.ts";
 import { mqttScoreLink, type OpenScoreLink } from "./score-link.ts";
 import { ServiceFile } from "./service-file.ts";
 import type { Trust } from "./verification.ts";
-
-/** What every console's configuration says of whom it believes, what it decrypts with, and where deliveries come from. Paths are absolute. */
-export type ConsoleSources = {
-  readonly plant: string;
-  readonly mqtt?: { readonly url: string; readonly clientId?: string | undefined } | undefined;
-  readonly log?: LogConfig | undefined;
-  readonly keystore: string;
-  readonly passphraseFile?: string | undefined;
-  readonly service: string;
-  readonly register: string;
-  readonly identity: string;
-  readonly tls?: TlsSettings | undefined;
-  readonly withoutTls?: string | undefined;
-  readonly audit?: string | undefined;
-  /** Of the configuration file: what is relative in `log` starts from here. */
-  readonly folder: string;
-};
 
 /** What a console is started in. */
 export type Surroundings = {

@@ -87,10 +87,12 @@ export async function runSegments(options: {
   let newsMs = performance.now();
   opened.use(
     startSegmentConsole({
+      plant: PLANT,
       reader: new SegmentReader({ plant: PLANT, deployment, keys }),
+      keys,
       jobs,
       trust: () => trust,
-      openLink: mqttScoreLink({ url: processor.scoresUrl, plant: PLANT, logger, tls: fixedTls(own.console) }),
+      openLink: mqttScoreLink({ url: processor.scoresUrl, plant: PLANT, kind: "jobs", logger, tls: fixedTls(own.console) }),
       logger,
       onStored: () => {
         newsMs = performance.now();
@@ -101,7 +103,7 @@ export async function runSegments(options: {
   );
 
   const { signingKey, tls } = own.gateways.get(GATEWAY)!;
-  const sender = opened.use(openMqttFrameSender({ url: processor.framesUrl, plant: PLANT, gateway: GATEWAY, logger, tls: fixedTls(tls) }));
+  const sender = opened.use(openMqttFrameSender({ url: processor.framesUrl, plant: PLANT, gateway: GATEWAY, kind: "jobs", logger, tls: fixedTls(tls) }));
   const sent = opened.use(new SentJobs(join(folder, "jobs.db")));
   const [shared] = publicKeys(keystore);
   const [secret] = gatewayKeys(keystore);

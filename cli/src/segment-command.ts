@@ -21,6 +21,7 @@ import { RecordMappingDocument } from "@smile/schemas/record-documents";
 import { Command, Option } from "commander";
 import { codeVersion } from "./code-version.ts";
 import { shared, whole } from "./options.ts";
+import { consoleCommands } from "./segment/console-commands.ts";
 import { runSegments } from "./segment/run-segments.ts";
 
 type RunOptions = {
@@ -42,23 +43,27 @@ const MOST_TRAINING_RECORDS = 20_000;
 
 /** `smile segment` */
 export function segmentCommand(signal: AbortSignal): Command {
-  return new Command("segment").description("Find groups in records of people without showing the records to whoever computes").addCommand(
-    new Command("run")
-      .description(
-        "Train segments on a file of your own, send its records as one encrypted job through every service in this process, and show the groups that you decrypt; groups that are too small are not shown",
-      )
-      .requiredOption("--data <file>", "CSV with a header, one record per line")
-      .option("--features <set>", `mapping of the columns: ${Object.keys(mappings).join(", ")}, or a JSON file`, "ibm-hr-attrition")
-      .addOption(new Option("--segments <k>", "number of segments").argParser(whole(2, 64)).default(5))
-      .addOption(new Option("--minimum <n>", "smallest group that is shown").argParser(whole(10, 1_000_000)).default(10))
-      .addOption(new Option("--seed <n>", "seed of the training").argParser(whole(0, 2 ** 31)).default(1))
-      .addOption(shared.keyMode())
-      .addOption(shared.privacy())
-      .option("--verbose", "log lines of all services on standard error")
-      .addOption(shared.json())
-      .addHelpText("after", "\nExample: smile segment run --data employees.csv --features mapping.json --segments 5")
-      .action((options: RunOptions) => run(options, signal)),
-  );
+  const segment = new Command("segment")
+    .description("Find groups in records of people without showing the records to whoever computes")
+    .addCommand(
+      new Command("run")
+        .description(
+          "Train segments on a file of your own, send its records as one encrypted job through every service in this process, and show the groups that you decrypt; groups that are too small are not shown",
+        )
+        .requiredOption("--data <file>", "CSV with a header, one record per line")
+        .option("--features <set>", `mapping of the columns: ${Object.keys(mappings).join(", ")}, or a JSON file`, "ibm-hr-attrition")
+        .addOption(new Option("--segments <k>", "number of segments").argParser(whole(2, 64)).default(5))
+        .addOption(new Option("--minimum <n>", "smallest group that is shown").argParser(whole(10, 1_000_000)).default(10))
+        .addOption(new Option("--seed <n>", "seed of the training").argParser(whole(0, 2 ** 31)).default(1))
+        .addOption(shared.keyMode())
+        .addOption(shared.privacy())
+        .option("--verbose", "log lines of all services on standard error")
+        .addOption(shared.json())
+        .addHelpText("after", "\nExample: smile segment run --data employees.csv --features mapping.json --segments 5")
+        .action((options: RunOptions) => run(options, signal)),
+    );
+  for (const command of consoleCommands(signal)) segment.addCommand(command);
+  return segment;
 }
 
 async function run(options: RunOptions, signal: AbortSignal): Promise<void> {

@@ -47,6 +47,37 @@ export function agentConfiguration(
   };
 }
 
+/**
+ * segment-source.json: sends records as jobs, by a mapping that the analyst puts beside it.
+ * @param identity hash of the plant's identity, which must have signed the register that the gateway's keys are checked against
+ */
+export function sourceConfiguration(
+  plant: string,
+  gateway: string,
+  keyMode: "public" | "symmetric",
+  { identity, ...with_ }: Connection & { readonly identity: string },
+): object {
+  return {
+    plant,
+    gateway,
+    register: "register.json",
+    identity,
+    deployment: "deployment.json",
+    mapping: "mapping.json",
+    key: keyFile(keyMode),
+    signingKey: "signing-key.json",
+    ...(with_.service === null ? {} : { service: "service.json" }),
+    ...brokerConnection("framesUrl", with_),
+    store: "jobs.db",
+    people: "people",
+    pseudonymKey: "pseudonym-key.json",
+    audit: "audit.db",
+  };
+}
+
+/** Configurations of a gateway's folder; it has the one of its kind. */
+export const GATEWAY_CONFIGURATIONS = { machines: "edge-agent.json", records: "segment-source.json" } as const;
+
 /** The file of a gateway's folder that holds what it encrypts with. */
 export function keyFile(keyMode: "public" | "symmetric"): string {
   return keyMode === "public" ? "public-key.json" : "gateway-key.json";

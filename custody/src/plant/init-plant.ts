@@ -4,11 +4,12 @@ import { PipelineError } from "@smile/errors/pipeline-error";
 import { createAuthority } from "@smile/identity/authority";
 import { checkAuthority, onlyCertificates } from "@smile/identity/check-certificate";
 import { readPemFile } from "@smile/identity/pem-file";
-import { readDeployment } from "@smile/runtime/document-file";
+import { readAnyDeployment } from "@smile/runtime/document-file";
 import { writeJsonFile } from "@smile/runtime/json-file";
-import { type Deployment, documentId } from "@smile/schemas/documents";
+import { documentId } from "@smile/schemas/documents";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import { identityHash } from "@smile/schemas/plant-register";
+import type { AnyDeployment } from "@smile/schemas/record-documents";
 import { newSigningKey } from "@smile/schemas/signing-key";
 import { NAME } from "@smile/schemas/topics";
 import { createKeystore, type Keystore, writeKeystore } from "../keystore.ts";
@@ -54,7 +55,7 @@ export async function initPlant(access: PlantAccess, options: InitOptions) {
     const what = `plant ${JSON.stringify(plant)}: a name has 1 to 64 letters, digits, dots, dashes or underscores`;
     throw new PipelineError("CONFIG_INVALID", what, { field: "plant" });
   }
-  const deployment = readDeployment(options.deployment, env);
+  const deployment = readAnyDeployment(options.deployment, env);
   const service = options.service === undefined ? null : readService(options.service, tls);
   const foreign = options.authority === undefined ? null : onlyCertificates(readPemFile(options.authority, "authority"));
   if (foreign !== null) checkAuthority(foreign, options.authority!);
@@ -124,7 +125,7 @@ export async function initPlant(access: PlantAccess, options: InitOptions) {
 }
 
 /** In symmetric mode keys come with the gateways. */
-async function firstKeystore(plant: string, { params, keyMode }: Deployment, nowMs: number): Promise<Keystore> {
+async function firstKeystore(plant: string, { params, keyMode }: AnyDeployment, nowMs: number): Promise<Keystore> {
   if (keyMode === "symmetric") return { kind: "keystore", version: 2, plant, keys: [], destroyed: [] };
   return await createKeystore(plant, paramsFromDocument(params), keyMode, [], nowMs);
 }

@@ -103,23 +103,27 @@ export class ScoreReader {
     const risks: Risk[] = [];
     let unknownLanes = 0;
     let revokedWindows = 0;
-    places.forEach(({ part, lane }, i) => {
+    // Part by part and output by output: what the store keeps in one row comes together.
+    for (const part of score.parts) {
+      const own = places.flatMap((place, i) => (place.part === part ? [{ lane: place.lane, i }] : []));
       if (revoked.has(part)) {
-        revokedWindows++;
-        return;
-      }
-      const machine = this.#laneMap.find(part.gateway, part.block, lane);
-      if (machine === undefined) {
-        unknownLanes++;
-        return;
+        revokedWindows += own.length;
+        continue;
       }
       const { gateway, epoch, sequence, block, frameTimeMs, closedAtMs } = part;
-      perOutput.forEach((scores, output) => {
-        const value = scores[i]!;
-        const id = { gateway, epoch, sequence, block, lane, headId: score.headId, output };
-        risks.push({ ...id, machine, frameTimeMs, closedAtMs, score: value, risk: riskOf(value, card) });
+      const leased = own.flatMap(({ lane, i }) => {
+        const machine = this.#laneMap.find(gateway, block, lane);
+        return machine === undefined ? [] : [{ lane, i, machine }];
       });
-    });
+      unknownLanes += own.length - leased.length;
+      perOutput.forEach((scores, output) => {
+        for (const { lane, i, machine } of leased) {
+          const value = scores[i]!;
+          const id = { gateway, epoch, sequence, block, lane, headId: score.headId, output };
+          risks.push({ ...id, machine, frameTimeMs, closedAtMs, score: value, risk: riskOf(value, card) });
+        }
+      });
+    }
     return { risks, unknownLanes, revokedWindows };
   }
 

@@ -17,7 +17,8 @@ export type Change = {
    * the quotient of the two columns when the machine was slower in one of the runs. Null when one run lacks the figure.
    */
   readonly factor: number | null;
-  readonly verdict: "same" | "better" | "regression" | "missing";
+  /** `unjudged`: a time by the clock on the wall, which whatever else runs lengthens, or a difference, whose error is that of larger times. */
+  readonly verdict: "same" | "better" | "regression" | "missing" | "unjudged";
 };
 
 export type CompareOptions = {
@@ -38,9 +39,9 @@ export function compareResults(base: BenchResult, head: BenchResult, options: Co
     const after = found.get(before.name);
     const common = { name: before.name, unit: before.unit, base: before.median };
     if (after === undefined || after.unit !== before.unit) return { ...common, head: Number.NaN, factor: null, verdict: "missing" };
-    // A difference of two times may come out at or below zero when the step is too short to be seen.
-    const factor = comparable(before) > 0 ? (comparable(after) * plantedSlowdown) / comparable(before) : 1;
-    return { ...common, head: after.median * plantedSlowdown, factor, verdict: verdictOn(factor, threshold) };
+    const factor = (comparable(after) * plantedSlowdown) / comparable(before);
+    const verdict = isJudged(before) && isJudged(after) ? verdictOn(factor, threshold) : "unjudged";
+    return { ...common, head: after.median * plantedSlowdown, factor, verdict };
   });
 }
 
@@ -68,7 +69,7 @@ export function middleOf(comparisons: readonly (readonly Change[])[], threshold 
       base: median(rounds.map(({ base }) => base)),
       head: median(rounds.map(({ head }) => head)),
       factor,
-      verdict: verdictOn(factor, threshold),
+      verdict: change.verdict === "unjudged" ? "unjudged" : verdictOn(factor, threshold),
     };
   });
 }
@@ -83,4 +84,5 @@ function verdictOn(factor: number, threshold: number): Change["verdict"] {
   return factor <= 1 / threshold + ROUNDING ? "better" : "same";
 }
 
+const isJudged = ({ clock, difference }: Measurement) => clock !== "wall" && !difference;
 const comparable = ({ calibrated, median }: Measurement) => calibrated ?? median;

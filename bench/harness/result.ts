@@ -16,6 +16,8 @@ const measurement = z.object({
   q3: z.number(),
   mad: z.number(),
   samples: z.number().int().positive(),
+  /** A difference of two times that were measured: shown, and not judged. */
+  difference: z.boolean(),
   /** Median, over the rounds, of the sample as a multiple of the calibration loop of its round; null for what is exact. */
   calibrated: z.number().nullable(),
   /** Interquartile range of that, as a share of it: how much of a change may be chance. */
@@ -42,6 +44,8 @@ const benchResult = z.object({
   calibrationUs: z.number(),
   headline: z.record(z.string(), z.number()),
   measurements: z.array(measurement),
+  /** What a bench tells beside its figures, such as versions and parameters. */
+  details: z.json().optional(),
 });
 /** A run of one bench, as it is stored and compared. */
 export type BenchResult = z.infer<typeof benchResult>;
@@ -49,7 +53,13 @@ export type Machine = BenchResult["machine"];
 export type Revision = BenchResult["revision"];
 
 /** What a suite gives back; the harness adds when, where and of which revision. */
-export type SuiteResult = Pick<BenchResult, "headline" | "measurements" | "calibrationUs"> & { readonly charts: readonly Chart[] };
+export type SuiteResult = Pick<BenchResult, "headline" | "measurements" | "calibrationUs"> & {
+  readonly charts: readonly Chart[];
+  /** JSON. */
+  readonly details?: unknown;
+  /** A table of its own, printed before the figures. */
+  readonly text?: string;
+};
 
 /** @param unit of `samples`, which count microseconds: "us/frame", "us/window" */
 export function timed(name: string, unit: string, samples: Samples): Measurement {
@@ -60,6 +70,7 @@ export function timed(name: string, unit: string, samples: Samples): Measurement
     clock: samples.clock,
     ...spreadOf(samples.us),
     samples: samples.us.length,
+    difference: samples.difference,
     calibrated: calibrated.median,
     calibratedSpread: calibrated.median > 0 ? (calibrated.q3 - calibrated.q1) / calibrated.median : 0,
   };
@@ -67,7 +78,8 @@ export function timed(name: string, unit: string, samples: Samples): Measurement
 
 /** A figure that does not vary between runs. */
 export function exact(name: string, unit: string, value: number): Measurement {
-  return { name, unit, clock: "exact", median: value, q1: value, q3: value, mad: 0, samples: 1, calibrated: null, calibratedSpread: 0 };
+  const figures = { median: value, q1: value, q3: value, mad: 0, samples: 1, difference: false, calibrated: null, calibratedSpread: 0 };
+  return { name, unit, clock: "exact", ...figures };
 }
 
 /** What the calibration loop took, over all rounds of a suite; 0 when nothing was timed. */

@@ -1,4 +1,9 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { calibrationWork } from "./calibration.ts";
+
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;
 
 /**
  * `cpu`: time on the CPU of all threads of this process, which other processes on the machine do not lengthen. `wall`: for what waits
@@ -26,7 +31,13 @@ export type SamplingRule = {
 };
 
 /** A case's samples, microseconds per thing, and beside each what the calibration loop took in the same round. */
-export type Samples = { readonly clock: Clock; readonly us: readonly number[]; readonly calibrationUs: readonly number[] };
+export type Samples = {
+  readonly clock: Clock;
+  readonly us: readonly number[];
+  readonly calibrationUs: readonly number[];
+  /** Whether it was measured, or is a small difference of large times, whose error is theirs. */
+  readonly difference: boolean;
+};
 
 /** Microseconds since some origin. */
 export const clocks: Record<Clock, () => number> = {
@@ -49,7 +60,9 @@ export async function sampleTogether(
   const calibration: Case = { name: "calibration", run: calibrationWork };
   const calls = new Map<Case, number>();
   for (const each of [calibration, ...cases]) calls.set(each, await warmUp(each, warmUpMs, sampleMs));
-  const times = new Map(cases.map(({ name, clock = "cpu" }) => [name, { clock, us: [] as number[], calibrationUs: [] as number[] }]));
+  const times = new Map(
+    cases.map(({ name, clock = "cpu" }) => [name, { clock, us: [] as number[], calibrationUs: [] as number[], difference: false }]),
+  );
   for (let round = 0; round < samples; round++) {
     const calibrationUs = await sample(calibration, calls.get(calibration)!);
     for (const each of cases) {
@@ -76,6 +89,8 @@ async function warmUp(each: Case, warmUpMs: number, sampleMs: number): Promise<n
 }
 
 async function sample({ clock = "cpu", perCall = 1, run }: Case, calls: number): Promise<number> {
+  // A case pays for its own garbage, and not for that of the case before it.
+  collectGarbage();
   const now = clocks[clock];
   const began = now();
   for (let i = 0; i < calls; i++) {
@@ -87,7 +102,7 @@ async function sample({ clock = "cpu", perCall = 1, run }: Case, calls: number):
 
 /** What one of two cases takes more than the other, round by round: how a step is measured that cannot be called alone. */
 export function difference(whole: Samples, part: Samples): Samples {
-  return { ...whole, us: whole.us.map((us, i) => us - part.us[i]!) };
+  return { ...whole, us: whole.us.map((us, i) => us - part.us[i]!), difference: true };
 }
 
 /** Samples per `count` smaller things. */

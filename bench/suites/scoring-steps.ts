@@ -67,7 +67,9 @@ export async function openScoringSteps(shape: Shape): Promise<ScoringSteps> {
         ["multiply and inverse NTT", difference(of("multiply by one"), of("multiply by none"))],
         ["sanitise", of("sanitise")],
         ["pack", of("pack")],
+        ["unpack to inverse NTT", of("multiply by one")],
         ["frame", sumOf(of("check"), of("one output"))],
+        [`frame, ${OUTPUTS} outputs`, sumOf(of("check"), of("several outputs"))],
         ["each further output", dividedBy(difference(of("several outputs"), of("one output")), OUTPUTS - 1)],
         ["make sanitiser", of("make sanitiser")],
       ]);

@@ -56,9 +56,10 @@ describe("compareResults", () => {
     expect(compareResults(base, resultOf({ times: { ...times, ...bytes } })).at(-1)!.verdict).toBe("missing");
   });
 
-  it("calls no change of a step that was too short to be seen", () => {
-    const unseen = resultOf({ times: { nothing: -0.1 } });
-    expect(compareResults(unseen, resultOf({ times: { nothing: 0.1 } }))[0]!.verdict).toBe("same");
+  it("shows differences and times by the wall clock without judging them", () => {
+    const unjudged = (change: object) => ({ ...base, measurements: base.measurements.map((each) => ({ ...each, ...change })) });
+    for (const change of [{ difference: true }, { clock: "wall" as const }])
+      expect(new Set(verdicts(compareResults(base, unjudged(change), { plantedSlowdown: 5 })))).toEqual(new Set(["unjudged"]));
   });
 });
 

@@ -14,7 +14,7 @@ const MOST_FEATURES = 24;
 /** People per group; what is withheld has no bar. */
 export function sizesChart({ groups, withheld }: Pick<ReportFacts, "groups" | "withheld">): string {
   const names = [...groups.map(({ name }) => name), ...withheld.map((name) => `${name} (withheld)`)];
-  return svg(names.length, {
+  return svg("sizes", names.length, {
     ...rowsOf(names),
     xAxis: { type: "value", name: "people", nameLocation: "middle", nameGap: 26, minInterval: 1 },
     series: [
@@ -38,7 +38,7 @@ export function profileChart({ groups, featureNames }: Pick<ReportFacts, "groups
     .slice(0, MOST_FEATURES);
   const most = Math.max(1, ...features.map(({ f }) => spread(f)));
   const scale = { min: -most, max: most, calculable: false, orient: "horizontal", left: "center", bottom: 0, precision: 1 } as const;
-  return svg(features.length + 3, {
+  return svg("profile", features.length + 3, {
     ...rowsOf(features.map(({ name }) => name)),
     grid: { left: 240, right: 20, top: 40, bottom: 60 },
     xAxis: { type: "category", position: "top", data: rows.map(({ name }) => name), axisLabel: axisLabel(110), splitArea: { show: true } },
@@ -59,7 +59,7 @@ export function driftChart({ groups, earlier }: Pick<ReportFacts, "groups" | "ea
   if (earlier === null) return null;
   const percent = (share: number) => Math.round(1000 * share) / 10;
   const bars = { type: "bar", barMaxWidth: 12, label: { show: true, position: "right", color: "#222", formatter: "{c} %" } } as const;
-  return svg(1.6 * groups.length + 1, {
+  return svg("drift", 1.6 * groups.length + 1, {
     ...rowsOf(groups.map(({ name }) => name)),
     legend: { top: 0 },
     grid: { left: 240, right: 70, top: 40, bottom: 40 },
@@ -78,14 +78,17 @@ const rowsOf = (names: readonly string[]) => ({
   yAxis: { type: "category" as const, data: [...names], inverse: true, axisLabel: axisLabel(220), axisTick: { show: false } },
 });
 
-/** Text of an SVG element that needs no script, the same for the same chart. All text in it is escaped by ECharts. */
-function svg(rows: number, option: echarts.EChartsOption): string {
+/**
+ * Text of an SVG element that needs no script, the same for the same chart. All text in it is escaped by ECharts.
+ * @param name before the ids within, so that those of two charts of a page differ
+ */
+function svg(name: string, rows: number, option: echarts.EChartsOption): string {
   const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width: WIDTH, height: Math.round(FRAME + ROW * rows) });
   try {
     chart.setOption({ animation: false, textStyle: { fontFamily: "system-ui, sans-serif", color: "#222" }, ...option });
     // Without what reacts to a pointer, whose names count the charts of this process.
     const still = chart.renderToSVGString().replace(/<style[\s\S]*?<\/style>/g, "");
-    return still.replace(/ (?:class|ecmeta_\w+)="[^"]*"/g, "").replace(/\bzr\d+-/g, "chart-");
+    return still.replace(/ (?:class|ecmeta_\w+)="[^"]*"/g, "").replace(/\bzr\d+-/g, `${name}-`);
   } finally {
     chart.dispose();
   }

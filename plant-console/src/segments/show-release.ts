@@ -20,7 +20,7 @@ export type Signer = { readonly name: string; readonly publicKey: string };
 export type Showing = {
   readonly plant: string;
   readonly jobs: JobStore;
-  readonly deployment: SegmentDeployment;
+  readonly deployment: Pick<SegmentDeployment, "cards">;
   /** What the segments are like; without it small segments are withheld instead of joined, and a report has no profiles. */
   readonly profiles: SegmentProfiles | null;
   /** Folder of the people files. */

@@ -26,9 +26,10 @@ ${[...SUITES.values()].map(({ name, title }) => `  ${name.padEnd(10)} ${title}`)
   --compare FILE|REV    compare with a stored result, or with another git revision, measured in turns with this checkout
   --rounds N            turns of each revision; default 3
   --html FILE           also write a page with plots there
-  --samples N           samples of each figure; default 15
-  --sample-ms N         least time of one sample; default 25
+  --samples N           samples of each figure; default 11
+  --sample-ms N         least time of one sample; default 60
   --warm-up-ms N        default 200
+  --venv DIR            where peers installs other libraries; default: smile-stream/bench-peers in the user's cache
   --planted-slowdown X  multiply what was measured before comparing: shows what is reported; default 1
   --help                this text
 `;
@@ -41,9 +42,10 @@ const { values, positionals } = parseArgs({
     compare: { type: "string" },
     rounds: { type: "string", default: "3" },
     html: { type: "string" },
-    samples: { type: "string", default: "15" },
-    "sample-ms": { type: "string", default: "25" },
+    samples: { type: "string", default: "11" },
+    "sample-ms": { type: "string", default: "60" },
     "warm-up-ms": { type: "string", default: "200" },
+    venv: { type: "string" },
     "planted-slowdown": { type: "string", default: "1" },
     help: { type: "boolean", default: false },
   },
@@ -82,7 +84,8 @@ if (values.help || !isUsable) {
 async function measure(suite: Suite): Promise<number> {
   const { compare } = values;
   if (compare !== undefined && !existsSync(compare)) return measureRevision(suite, compare);
-  const { result, charts } = await runSuite(suite, rule, ROOT, say);
+  const { result, charts, text } = await runSuite(suite, rule, ROOT, say, values.venv === undefined ? {} : { venvFolder: values.venv });
+  if (text !== undefined) tell(`${text}\n`);
   tell(resultTable(result));
   const changes = compare === undefined ? undefined : compareResults(readResult(compare), result, compareOptions);
   if (changes !== undefined) tell(`\n${changeTable(changes, "base", "here")}`);

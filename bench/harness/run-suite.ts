@@ -2,7 +2,7 @@ import type { Chart } from "./chart.ts";
 import { machineFacts, revisionOf } from "./machine.ts";
 import type { BenchResult } from "./result.ts";
 import type { SamplingRule } from "./sampling.ts";
-import type { Suite } from "./suite.ts";
+import type { Suite, SuiteOptions } from "./suite.ts";
 
 /** Runs a bench, and says on which machine and of which revision. */
 export async function runSuite(
@@ -10,9 +10,10 @@ export async function runSuite(
   rule: SamplingRule,
   root: string,
   say: (line: string) => void,
-): Promise<{ result: BenchResult; charts: readonly Chart[] }> {
+  options: SuiteOptions = {},
+): Promise<{ result: BenchResult; charts: readonly Chart[]; text?: string }> {
   const machine = machineFacts();
-  const { charts, ...figures } = await suite.run(rule, say);
+  const { charts, text, details, ...figures } = await suite.run(rule, say, options);
   const result: BenchResult = {
     kind: "bench-result",
     version: 1,
@@ -21,6 +22,7 @@ export async function runSuite(
     revision: revisionOf(root),
     machine,
     ...figures,
+    ...(details !== undefined && { details: JSON.parse(JSON.stringify(details)) }),
   };
-  return { result, charts };
+  return { result, charts, ...(text !== undefined && { text }) };
 }

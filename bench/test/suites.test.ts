@@ -57,5 +57,5 @@ it("draws what is below zero as nothing, and escapes what it is told", () => {
   const chart = { title: "<b>", unit: "us", categories: ["a"], series: [{ name: "s", values: [-1] }], stacked: true };
   expect(chartSvg(chart)).toContain("&lt;b&gt;");
   expect(() => parseResult('{"kind":"other"}', "x.json")).toThrow(/x\.json holds no result/);
-  expect([...SUITES.keys()]).toEqual(["scoring", "edge", "bytes"]);
+  expect([...SUITES.keys()]).toEqual(["scoring", "edge", "bytes", "peers"]);
 });

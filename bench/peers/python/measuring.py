@@ -62,7 +62,7 @@ class Way:
             keyBytes={"public": public_key, "evaluation": evaluation_keys},
             largestError=self.windows.error(scores),
             largestScore=float(np.max(np.abs(self.windows.scores[: len(scores)]))),
-            # Above 1 the peer computed on several threads.
+            # Above 1 the peer computed on several threads; below it other processes took turns.
             coresBusy=self.cpu / max(self.wall, 1e-9),
         )
         return self.report

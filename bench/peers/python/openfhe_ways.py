@@ -61,14 +61,14 @@ def decrypt(made, keys, reply, length):
 
 
 def tutorial(windows):
-    """One vector per ciphertext, EvalInnerProduct, scaling left to OpenFHE."""
+    """One vector per ciphertext and EvalInnerProduct, as in its example; depth, security and scaling as OpenFHE suggests for one product."""
     features = windows.features.shape[1]
     made, shown = context(depth=1, scale_bits=50, first_bits=60, batch=features)
 
     def compute(got, weights):
         return made.EvalInnerProduct(got, weights, features)
 
-    return inner_product(windows, made, {**shown, "api": "EvalInnerProduct"}, compute, "tutorial: one vector per sample", 1, count=4)
+    return inner_product(windows, made, {**shown, "api": "EvalInnerProduct"}, compute, "example: one vector per sample", 1, count=4)
 
 
 def packed(windows):
@@ -122,7 +122,7 @@ def inner_product(windows, made, shown, compute, name, per_ciphertext, count):
 
 def feature_major(windows):
     """Ciphertext f holds feature f of N/2 windows; EvalLinearWSum, which rescales once; no keys but the public one."""
-    made, shown = context(depth=1, scale_bits=30, first_bits=45, manual=True)
+    made, shown = context(depth=1, scale_bits=35, first_bits=45, manual=True)
     keys = made.KeyGen()
     count = made.GetRingDimension() // 2
     columns = (windows.features[:count].T / FEATURE_UNIT).tolist()

@@ -34,8 +34,11 @@ export type ScoringPoolOptions = {
 
 /** Keys whose sanitisers are kept ready; beyond that the one unused for longest loses its stock. */
 const STOCKED_KEYS = 64;
-/** The lowest priority that a thread can have: beside one of normal priority it gets some 1.5 % of the processor (weights 15 and 1024 of Linux' `sched_prio_to_weight`). */
-const BACKGROUND_NICENESS = 19;
+/**
+ * Beside a thread of normal priority that wants a whole core too, a worker gets a tenth of it (weights 110 and 1024 of Linux'
+ * `sched_prio_to_weight`): little enough not to be in the way, and a busy machine does not stop its work.
+ */
+const BACKGROUND_NICENESS = 10;
 /** A task whose worker died is tried this often in all: a task that kills every worker must not go on for ever. */
 const ATTEMPTS = 3;
 

@@ -5,6 +5,7 @@ import type { Score } from "@smile/schemas/envelopes";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import { isConsistent, isFiniteUpTo, riskOf } from "./decide.ts";
 import type { LaneMap } from "./lane-map.ts";
+import { PartProofs } from "./part-proofs.ts";
 import { keyOf, placesOf } from "./score-places.ts";
 import { openScore, type Trust } from "./verification.ts";
 
@@ -62,6 +63,7 @@ export class ScoreReader {
   readonly #cards: ReadonlyMap<string, ModelCard>;
   readonly #keys: ScoreKeys;
   readonly #laneMap: LaneMap;
+  readonly #proofs = new PartProofs();
 
   /**
    * @throws {PipelineError} DOCUMENT_INVALID when a card is of another feature set, has its alert bounds the wrong way round, or makes
@@ -95,7 +97,7 @@ export class ScoreReader {
    *   the `paramsId` and `keyId` of a key that is not open; LANES_INVALID; FRAME_WRONG_LENGTH or RESIDUE_OUT_OF_RANGE for a reply
    */
   read(bytes: Uint8Array, trust: Trust): ReadScore {
-    const { score, revoked } = openScore(bytes, trust);
+    const { score, revoked } = openScore(bytes, trust, this.#proofs);
     const { card, key } = this.#check(score);
     const places = placesOf(score.parts, key, this.#deployment.lanes);
     const lanes = places.map((place) => place.lane);

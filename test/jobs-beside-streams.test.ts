@@ -103,8 +103,8 @@ it("a big job that waits holds up neither a stream nor another plant's small job
     await using south = await client(processor, "south");
     const waiting: Promise<unknown>[] = [north.job("north", 0, 60, 60)];
     while (processor.counters.ingress.jobs.accepted < BACKLOG) await nextTurn();
+    while (processor.jobsWaiting() < 2) await nextTurn();
     waiting.push(south.job("south", 0, 4, 4));
-    while (processor.jobsWaiting() < 2 * BACKLOG) await nextTurn();
     await using gateway = await client(processor, "gateway");
     for (const sequence of numbers(10)) await gateway.window(sequence);
     await collect(log, LOG_TOPICS.scores, (records) => records.length >= 1);

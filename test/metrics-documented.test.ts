@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { zeroCounters } from "@smile/edge-agent/counters";
+import { scheduleMetrics } from "@smile/edge-agent/jobs/schedule-metrics";
 import { agentMetrics, keyMetrics } from "@smile/edge-agent/metrics";
 import { modelServiceMetrics, scoringHistogram } from "@smile/model-service/metrics";
 import { consoleMetrics, windowToRiskHistogram } from "@smile/plant-console/metrics";
@@ -15,6 +16,7 @@ import { ROOT } from "./support/smile-process.ts";
 const none = {} as never;
 const services: Record<string, readonly (MetricDefinition | DurationHistogram)[]> = {
   smile_edge_agent_: [...agentMetrics({ counters: zeroCounters(), spool: { frames: 0, bytes: 0 } }), ...keyMetrics({}, undefined)],
+  smile_segment_source_: scheduleMetrics({ counters: none, framesLeft: 0 }),
   smile_stream_processor_: processorMetrics({
     counters: { ingress: none, merging: none, egress: none, jobs: none },
     endpoints: none,

@@ -1,7 +1,7 @@
 import { Command, Option } from "commander";
 import { shared, whole } from "../options.ts";
-import { type RunElsewhereOptions, runElsewhere } from "./run-elsewhere.ts";
-import { type RunHereOptions, runHere } from "./run-here.ts";
+import type { RunElsewhereOptions } from "./run-elsewhere.ts";
+import type { RunHereOptions } from "./run-here.ts";
 import { jobId, segmentOptions } from "./segment-options.ts";
 
 const elsewhere = ["config"];
@@ -32,10 +32,11 @@ export function segmentRunCommand(signal: AbortSignal): Command {
 Examples: smile segment run --data employees.csv --features mapping.json --segments 5
           smile segment run --data employees.csv --config segment-source.json`,
     )
-    .action((options: RunHereOptions & Partial<RunElsewhereOptions>, command: Command) => {
+    .action(async (options: RunHereOptions & Partial<RunElsewhereOptions>, command: Command) => {
       const { config, job } = options;
-      if (config !== undefined) return runElsewhere({ ...options, config }, signal);
-      if (job !== undefined) command.error("error: option '--job <id>' needs '--config <file>'");
-      return runHere(options, signal);
+      if (config === undefined && job !== undefined) command.error("error: option '--job <id>' needs '--config <file>'");
+      // A source need not load the services.
+      if (config === undefined) await (await import("./run-here.ts")).runHere(options, signal);
+      else await (await import("./run-elsewhere.ts")).runElsewhere({ ...options, config }, signal);
     });
 }

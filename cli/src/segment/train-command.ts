@@ -3,9 +3,8 @@ import { openAuditLog } from "@smile/runtime/audit-log";
 import { Command } from "commander";
 import { shared } from "../options.ts";
 import { report } from "../plant/report.ts";
-import { writeModel } from "./model-folder.ts";
 import { segmentOptions } from "./segment-options.ts";
-import { type TrainingOptions, trainModel } from "./train-model.ts";
+import type { TrainingOptions } from "./train-model.ts";
 
 /** `smile segment train` */
 export function segmentTrainCommand(): Command {
@@ -26,6 +25,7 @@ export function segmentTrainCommand(): Command {
 }
 
 async function train({ out, json, ...options }: TrainingOptions & { out: string; json?: boolean }): Promise<void> {
+  const [{ trainModel }, { writeModel }] = await Promise.all([import("./train-model.ts"), import("./model-folder.ts")]);
   const { model, permitted, records, explanation } = await trainModel(options, (text) => void process.stderr.write(`${text}\n`));
   const files = writeModel(out, model);
   const { headId, featureSetId } = model.deployment.cards[0]!;

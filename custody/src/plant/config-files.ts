@@ -83,15 +83,42 @@ export function keyFile(keyMode: "public" | "symmetric"): string {
   return keyMode === "public" ? "public-key.json" : "gateway-key.json";
 }
 
+/** Of a plant's console, in a folder of its own. */
+export type ConsoleConnection = Connection & {
+  /** Hash of the plant's identity. */
+  readonly identity: string;
+  /** Relative to that folder; undefined where the passphrase comes from the environment. */
+  readonly passphraseFile: string | undefined;
+};
+
+/** Configurations of the console's folder; it has the one of its kind. */
+export const CONSOLE_CONFIGURATIONS = { machines: "plant-console.json", records: "segment-console.json" } as const;
+
+/** plant-console.json. */
+export function consoleConfiguration(plant: string, connection: ConsoleConnection): object {
+  return { ...consoleSources(plant, connection), leases: "leases.json", store: "plant-console.db" };
+}
+
 /**
- * plant-console.json, in a folder of the plant's.
- * @param identity hash of the plant's identity
- * @param passphraseFile relative to that folder; undefined where the passphrase comes from the environment
+ * segment-console.json, for records of people. Nobody may ask or release yet: whoever may is added by hand. The people files are where
+ * a source beside it writes them whose gateway has the name `records`.
+ * @param profiles whether there are profiles of the model's segments in the folder
  */
-export function consoleConfiguration(
-  plant: string,
-  { identity, passphraseFile, ...with_ }: Connection & { readonly identity: string; readonly passphraseFile: string | undefined },
-): object {
+export function segmentConsoleConfiguration(plant: string, connection: ConsoleConnection, profiles: boolean): object {
+  return {
+    ...consoleSources(plant, connection),
+    store: "segment-console.db",
+    people: "../gateways/records/people",
+    ...(profiles ? { profiles: PROFILES } : {}),
+    analysts: [],
+    releasers: [],
+  };
+}
+
+/** What segments are like, in the console's folder: private to the organisation. */
+export const PROFILES = "profiles.json";
+
+function consoleSources(plant: string, { identity, passphraseFile, ...with_ }: ConsoleConnection): object {
   return {
     plant,
     deployment: "../deployment.json",
@@ -99,8 +126,6 @@ export function consoleConfiguration(
     register: "../register.json",
     identity,
     service: "../service.json",
-    leases: "leases.json",
-    store: "plant-console.db",
     audit: "../audit.db",
     ...(passphraseFile === undefined ? {} : { passphraseFile }),
     ...brokerConnection("scoresUrl", with_),

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, rmSync } from "node:fs";
-import { relative, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { createAuthority } from "@smile/identity/authority";
 import { checkAuthority, onlyCertificates } from "@smile/identity/check-certificate";
@@ -14,7 +14,8 @@ import { newSigningKey } from "@smile/schemas/signing-key";
 import { NAME } from "@smile/schemas/topics";
 import { createKeystore, type Keystore, writeKeystore } from "../keystore.ts";
 import { writeSealed } from "../sealed-file.ts";
-import { consoleConfiguration } from "./config-files.ts";
+import { CONSOLE_CONFIGURATIONS, consoleConfiguration, segmentConsoleConfiguration } from "./config-files.ts";
+import { profilesBeside, writeProfiles } from "./console-profiles.ts";
 import { issueCredential } from "./credentials.ts";
 import { keyNotes } from "./key-notes.ts";
 import { type AuditNote, commit, type PlantAccess } from "./open-plant.ts";
@@ -56,6 +57,7 @@ export async function initPlant(access: PlantAccess, options: InitOptions) {
     throw new PipelineError("CONFIG_INVALID", what, { field: "plant" });
   }
   const deployment = readAnyDeployment(options.deployment, env);
+  const profiles = profilesBeside(options.deployment, deployment);
   const service = options.service === undefined ? null : readService(options.service, tls);
   const foreign = options.authority === undefined ? null : onlyCertificates(readPemFile(options.authority, "authority"));
   if (foreign !== null) checkAuthority(foreign, options.authority!);
@@ -85,7 +87,11 @@ export async function initPlant(access: PlantAccess, options: InitOptions) {
     const pinned = identityHash(identity.publicKey);
     const fromConsole = passphraseFile === undefined ? undefined : relative(resolve(paths.console), resolve(passphraseFile));
     const configuration = { service, tls, identity: pinned, passphraseFile: fromConsole };
-    writeJsonFile(`${paths.console}/plant-console.json`, consoleConfiguration(plant, configuration));
+    writeProfiles(paths.console, profiles);
+    if (deployment.kind === "segment-deployment") {
+      const written = segmentConsoleConfiguration(plant, configuration, profiles !== null);
+      writeJsonFile(join(paths.console, CONSOLE_CONFIGURATIONS.records), written);
+    } else writeJsonFile(join(paths.console, CONSOLE_CONFIGURATIONS.machines), consoleConfiguration(plant, configuration));
 
     const { certificateHash, certificateEndsMs, request } = issued;
     const document: PlantDocument = {

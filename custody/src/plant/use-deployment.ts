@@ -6,7 +6,8 @@ import { writeJsonFile } from "@smile/runtime/json-file";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import type { AnyDeployment } from "@smile/schemas/record-documents";
 import { activateEpoch, addEpoch, type Keystore, retireKeys } from "../keystore.ts";
-import { changeConfiguration, GATEWAY_CONFIGURATIONS, keyFile } from "./config-files.ts";
+import { CONSOLE_CONFIGURATIONS, changeConfiguration, GATEWAY_CONFIGURATIONS, keyFile, PROFILES } from "./config-files.ts";
+import { profilesBeside, writeProfiles } from "./console-profiles.ts";
 import { nextLane, wholeCiphertext, writeKeyFile } from "./gateways.ts";
 import { isSameKey } from "./key-notes.ts";
 import { commit, openPlant, type PlantAccess } from "./open-plant.ts";
@@ -22,6 +23,7 @@ import { type GatewayEntry, isInService, type PlantDocument } from "./plant-docu
  */
 export async function useDeployment(access: PlantAccess, { file, retainMs }: { readonly file: string; readonly retainMs: number }) {
   const deployment = readAnyDeployment(file, access.env);
+  const profiles = profilesBeside(file, deployment);
   using plant = await openPlant(access);
   const { paths } = plant;
   if (deployment.kind !== plant.deployment.kind) {
@@ -42,6 +44,11 @@ export async function useDeployment(access: PlantAccess, { file, retainMs }: { r
         changeConfiguration(join(folder, name), (configured) => ({ ...configured, key: keyFile(deployment.keyMode) }));
       }
       writeJsonFile(join(folder, "deployment.json"), deployment);
+    }
+    if (deployment.kind === "segment-deployment") {
+      writeProfiles(paths.console, profiles);
+      const console = join(paths.console, CONSOLE_CONFIGURATIONS.records);
+      changeConfiguration(console, ({ profiles: _, ...kept }) => ({ ...kept, ...(profiles && { profiles: PROFILES }) }));
     }
     writeJsonFile(paths.deployment, deployment);
   };

@@ -1,4 +1,4 @@
-import { isPipelineError } from "@smile/errors/pipeline-error";
+import { isPipelineError, type PipelineError } from "@smile/errors/pipeline-error";
 import type { Logger } from "@smile/runtime/logging";
 import { type DeliveryLoop, startDeliveryLoop } from "../delivery-loop.ts";
 import { outcomeOf } from "../outcome.ts";
@@ -6,7 +6,7 @@ import { RareWarnings } from "../rare-warnings.ts";
 import type { OpenScoreLink } from "../score-link.ts";
 import type { ScoreKeys } from "../score-reader.ts";
 import type { Trust } from "../verification.ts";
-import type { JobStore } from "./job-store.ts";
+import type { Assigned, JobStore } from "./job-store.ts";
 import { type SegmentCounters, SegmentCounts } from "./segment-counts.ts";
 import type { ReadSegments, SegmentReader } from "./segment-reader.ts";
 
@@ -35,6 +35,7 @@ export function startSegmentConsole(options: {
   const { plant, reader, jobs, keys, trust, reread, openLink, logger, onStored, resendMs, now = Date.now } = options;
   const counts = new SegmentCounts();
   const warnings = new RareWarnings(logger);
+  const untold: (() => void)[] = [];
   const loop = startDeliveryLoop<ReadSegments>({
     ...{ plant, openLink, counts, warnings, logger, reread, cursor: jobs.cursor },
     ...(resendMs !== undefined && { resendMs }),
@@ -44,22 +45,38 @@ export function startSegmentConsole(options: {
       const assigned = jobs.commit(reads, cursor, nowMs);
       return () => {
         assigned.forEach((each, i) => {
-          const { jobId } = reads[i]!;
-          if (isPipelineError(each)) {
-            counts.addRefused(each.code);
-            warnings.warn(each.code, { err: each, plant, jobId }, "score refused");
-            return;
-          }
-          counts.addAssigned(each, reads[i]!.revokedRecords, nowMs);
-          if (each.contradictions > 0) {
-            const facts = { plant, jobId, contradictions: each.contradictions };
-            logger.error(facts, "records were answered again with another segment; the first stays, and nothing of the job is shown");
-          }
+          if (isPipelineError(each)) counts.addRefused(each.code);
+          else counts.addAssigned(each, reads[i]!.revokedRecords, nowMs);
         });
-        onStored?.();
+        // In a later turn, so that what was decrypted holds no cursor back: see `Announcer`.
+        if (untold.push(() => tell(reads, assigned)) === 1) setImmediate(tellAll);
       };
     },
   });
   logger.info({ plant, cursor: jobs.cursor }, "segment console started");
-  return { ...loop, counters: () => counts.read() };
+  return {
+    ...loop,
+    counters: () => counts.read(),
+    [Symbol.asyncDispose]: async () => {
+      await loop[Symbol.asyncDispose]();
+      tellAll();
+    },
+  };
+
+  function tellAll(): void {
+    if (untold.length === 0) return;
+    for (const each of untold.splice(0)) each();
+    onStored?.();
+  }
+
+  function tell(reads: readonly ReadSegments[], assigned: readonly (Assigned | PipelineError)[]): void {
+    assigned.forEach((each, i) => {
+      const facts = { plant, jobId: reads[i]!.jobId };
+      if (isPipelineError(each)) warnings.warn(each.code, { ...facts, err: each }, "score refused");
+      else if (each.contradictions > 0) {
+        const text = "records were answered again with another segment; the first stays, and nothing of the job is shown";
+        logger.error({ ...facts, contradictions: each.contradictions }, text);
+      }
+    });
+  }
 }

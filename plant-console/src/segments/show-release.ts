@@ -58,7 +58,8 @@ export function showRelease(showing: Showing, release: Release): Shown {
       const signers = signersOf(showing, release);
       const before = jobs.releases.find(releaseId);
       const shown = before === undefined ? firstShown(showing, release, signers) : shownAgain(showing, releaseId, before.shown);
-      const facts = { jobId, releaseId, purpose, scope, by, ...signers, groups: shown.facts.groups.length, people: shown.facts.people };
+      const signed = { ...signers, analystKey: release.request.analyst, releaserKey: release.releaser };
+      const facts = { jobId, releaseId, purpose, scope, by, ...signed, groups: shown.facts.groups.length, people: shown.facts.people };
       audit.append("report-shown", facts);
       if (before === undefined) {
         const { headId } = release.request;

@@ -24,6 +24,7 @@ export function segmentRunCommand(signal: AbortSignal): Command {
     .addOption(here(segmentOptions.seed().conflicts("model")))
     .addOption(here(shared.keyMode().conflicts("model")))
     .addOption(here(shared.privacy().conflicts("model")))
+    .addOption(here(new Option("--audit <file>", "audit log that permissions of sensitive columns are written to")))
     .option("--verbose", "log lines of all services on standard error")
     .addOption(shared.json())
     .addHelpText(

@@ -15,12 +15,14 @@ import { silhouette } from "@smile/model-service/training/segments/silhouette";
 import { releasable } from "@smile/plant-console/segments/release-rules";
 import { createLogger, silentLogger } from "@smile/runtime/logging";
 import { readModel, type SegmentModel } from "./model-folder.ts";
+import { notePermitted } from "./note-permitted.ts";
 import { runSegments, type Segmented } from "./run-segments.ts";
-import { firstRecords, standardised, type TrainingOptions, trainModel } from "./train-model.ts";
+import { firstRecords, standardised, type TrainedModel, type TrainingOptions, trainModel } from "./train-model.ts";
 
 export type RunHereOptions = TrainingOptions & {
   readonly model?: string;
   readonly minimum: number;
+  readonly audit?: string;
   readonly verbose?: boolean;
   readonly json?: boolean;
 };
@@ -31,8 +33,9 @@ const say = (text: string) => void process.stderr.write(`${text}\n`);
 export async function runHere(options: RunHereOptions, signal: AbortSignal): Promise<void> {
   const beganMs = performance.now();
   const data = resolve(options.data);
-  const model =
-    options.model === undefined ? (await trainModel(options, say)).model : await ownModel(options.model, options.features, data);
+  const { model, permitted } =
+    options.model === undefined ? await trainModel(options, say) : await ownModel(options.model, options.features, data);
+  notePermitted(options.audit, model, permitted);
   const folder = await mkdtemp(join(tmpdir(), "smile-segments-"));
   try {
     const logger = options.verbose ? createLogger({ service: "segment" }) : silentLogger();
@@ -45,12 +48,13 @@ export async function runHere(options: RunHereOptions, signal: AbortSignal): Pro
 }
 
 /** A model of a folder, once the file's columns are known to be what the mapping lets it have. */
-async function ownModel(folder: string, features: string, data: string): Promise<SegmentModel> {
+async function ownModel(folder: string, features: string, data: string): Promise<Pick<TrainedModel, "model" | "permitted">> {
   const model = readModel(resolve(folder), process.env);
   const guard = new RecordGuard(readMapping(features, process.cwd()), model.deployment.featureSet);
   for (const record of await firstRecords(data)) guard.add(record);
-  for (const { column, kind, reason } of guard.check()) say(`permitted: ${column} (${kind}), because: ${reason}`);
-  return model;
+  const permitted = guard.check();
+  for (const { column, kind, reason } of permitted) say(`permitted: ${column} (${kind}), because: ${reason}`);
+  return { model, permitted };
 }
 
 type Compared = {

@@ -1,8 +1,8 @@
 import { join } from "node:path";
-import { openAuditLog } from "@smile/runtime/audit-log";
 import { Command } from "commander";
 import { shared } from "../options.ts";
 import { report } from "../plant/report.ts";
+import { notePermitted } from "./note-permitted.ts";
 import { segmentOptions } from "./segment-options.ts";
 import type { TrainingOptions } from "./train-model.ts";
 
@@ -29,10 +29,7 @@ async function train({ out, json, ...options }: TrainingOptions & { out: string;
   const { model, permitted, records, explanation } = await trainModel(options, (text) => void process.stderr.write(`${text}\n`));
   const files = writeModel(out, model);
   const { headId, featureSetId } = model.deployment.cards[0]!;
-  {
-    using audit = openAuditLog({ path: join(out, "audit.db"), actor: "smile segment train" });
-    for (const { column, kind, reason } of permitted) audit.append("column-permitted", { headId, featureSetId, column, kind, reason });
-  }
+  notePermitted(join(out, "audit.db"), model, permitted);
   const facts = {
     ...files,
     headId,

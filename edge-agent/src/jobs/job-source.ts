@@ -11,7 +11,7 @@ import { frameFormat } from "../frame-format.ts";
 import { type AgentKeys, readKeys } from "../key-files.ts";
 import { openMqttFrameSender } from "../mqtt-frame-sender.ts";
 import { readRegister } from "../plant-pin.ts";
-import { countRecords, readCsvRecords } from "./csv-records.ts";
+import { passRecords, readCsvRecords } from "./csv-records.ts";
 import { runJob } from "./job-sender.ts";
 import { type Job, type JobContent, JobStore } from "./job-store.ts";
 import { KeyWatch } from "./key-watch.ts";
@@ -89,12 +89,12 @@ export class JobSource implements Disposable {
    * Begins a job of a file and sends it.
    * @returns the job as it came to rest: done, paused or cancelled; running when `signal` stopped it
    * @throws {PipelineError} JOB_BUSY; what is wrong with the file (as `surveyPeople`), the keys (as `readKeys`) or the sending (as
-   *   `runJob`); JOB_CHANGED or KEY_MISMATCH when a key goes out of force meanwhile
+   *   `runJob`); JOB_CHANGED or KEY_MISMATCH when a key goes out of force meanwhile; the signal's reason when it is aborted before the job has begun
    */
   async runNew(data: string, options: RunOptions): Promise<Job> {
     using _lock = this.#lock();
     const keys = readKeys(this.#source.keyFiles);
-    const job = await this.#begin(data, keys);
+    const job = await this.#begin(data, keys, options.signal);
     return await this.#run(job, data, keys, options);
   }
 
@@ -106,14 +106,16 @@ export class JobSource implements Disposable {
     using _lock = this.#lock();
     this.#store.job(jobId);
     const keys = readKeys(this.#source.keyFiles);
-    const content = this.#content(await countRecords(data), keys);
+    const file = await passRecords(data, () => options.signal.throwIfAborted());
+    const content = this.#content(file, keys);
     return await this.#run(this.#store.resume(jobId, content), data, keys, options);
   }
 
-  async #begin(data: string, keys: AgentKeys): Promise<Job> {
+  async #begin(data: string, keys: AgentKeys, signal: AbortSignal): Promise<Job> {
     const { deployment, mapping, people, pseudonymKey } = this.#source;
     const { featureSet } = deployment;
-    const { pseudonyms, permitted, ...file } = await surveyPeople(data, { mapping, featureSet, key: openPseudonymKey(pseudonymKey) });
+    const key = openPseudonymKey(pseudonymKey);
+    const { pseudonyms, permitted, ...file } = await surveyPeople(data, { mapping, featureSet, key }, signal);
     const content = this.#content(file, keys);
     const jobId = randomUUID();
     await writePeopleFile(peoplePath(people, jobId), { jobId, records: file.records }, pseudonyms);

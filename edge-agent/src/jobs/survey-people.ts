@@ -21,16 +21,18 @@ export type SurveyedPeople = RecordFile & {
  * Reads a file once: its lines are sound, its features tell nobody's name and nothing sensitive without a permission, each record is
  * somebody's.
  * @throws {PipelineError} as `readCsvRecords` and `RecordGuard`; RECORDS_TOO_FEW for fewer than ten; MAPPING_INVALID for an identifier
- *   that a record lacks
+ *   that a record lacks; the signal's reason when it is aborted
  */
 export async function surveyPeople(
   path: string,
   { mapping, featureSet, key }: { readonly mapping: RecordMapping; readonly featureSet: RecordFeatureSet; readonly key: KeyObject },
+  signal: AbortSignal,
 ): Promise<SurveyedPeople> {
   const guard = new RecordGuard(mapping, featureSet);
   let pseudonyms = new BigUint64Array(1024);
   let count = 0;
   const file = await passRecords(path, (record) => {
+    signal.throwIfAborted();
     guard.add(record);
     const identifier = record[mapping.identifier]!;
     if (isMissing(identifier.trim())) refuseMapping(mapping.identifier, `is the identifier and missing in record ${count + 1}`);

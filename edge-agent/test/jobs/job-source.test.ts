@@ -107,6 +107,16 @@ it("goes on with a job that was stopped under the same frame ids, and refuses to
   expect(new Set([...broker.frames.values()].map(({ epoch }) => epoch))).toEqual(new Set([stopped.epoch]));
 });
 
+it("keeps nothing of a job that is stopped while its file is still being read", async () => {
+  const folder = sourceFolder(broker.url);
+  await using opened = openFixture(folder);
+  const stop = new AbortController();
+  const stopped = opened.source.runNew(folder.data, { signal: stop.signal });
+  stop.abort();
+  await expect(stopped).rejects.toBe(stop.signal.reason);
+  expect([opened.source.jobs(), existsSync(folder.at("people")), audited(folder)]).toEqual([[], false, []]);
+});
+
 it("is paused and resumed by whoever else has the source open, while one sends at a time", async () => {
   const folder = sourceFolder(broker.url);
   await using opened = openFixture(folder);

@@ -1,7 +1,7 @@
 import { openEvaluator } from "@smile/he/open";
 import { finishScore, toSanitiser } from "@smile/he/sanitise";
 import { prepareHead, scoreBatch } from "@smile/he/scoring";
-import { decodeFull, decodeSeeded, encodeReply } from "@smile/he/wire";
+import { decodeFull, decodeSeeded, encodeReply, mergeFrames } from "@smile/he/wire";
 import { checkBatch } from "@smile/model-service/check-batch";
 import { batchCodec } from "@smile/schemas/envelopes";
 import { mergeToBatch } from "@smile/stream-processor/batch";
@@ -12,6 +12,11 @@ import { allLanes, encryptedWindows, type Shape } from "./encrypted-windows.ts";
 export const SCORING_STEPS = ["check", "unpack", "load", "multiply and inverse NTT", "sanitise", "pack"] as const;
 
 const OUTPUTS = 4;
+/** Gateways whose frames a batch is made of when merging is measured: at most. */
+const MERGED = 8;
+
+/** What was measured of one shape: steps and wholes per frame, by name. */
+export type ShapeSamples = { readonly lanes: number; readonly samples: Map<string, Samples> };
 
 /** A frame of one shape on the service's bench. Dispose of it. */
 export type ScoringSteps = Disposable & {
@@ -54,6 +59,10 @@ export async function openScoringSteps(shape: Shape): Promise<ScoringSteps> {
     { name: "several outputs", run: () => scoreBatch(evaluator, several, ciphertext, lanes, sanitisers) },
     { name: "make sanitiser", run: () => toSanitiser(zeros.next()) },
   ];
+  if (keyMode === "public") {
+    const frames = lanes.slice(0, MERGED).map((lane) => windows.frame(lane, [lane]).ciphertext);
+    cases.push({ name: "merge", perCall: frames.length, run: () => mergeFrames(params, frames) });
+  }
   const owned = opened.move();
   return {
     lanes: lanes.length,
@@ -72,6 +81,7 @@ export async function openScoringSteps(shape: Shape): Promise<ScoringSteps> {
         [`frame, ${OUTPUTS} outputs`, sumOf(of("check"), of("several outputs"))],
         ["each further output", dividedBy(difference(of("several outputs"), of("one output")), OUTPUTS - 1)],
         ["make sanitiser", of("make sanitiser")],
+        ...(keyMode === "public" ? [["merge", of("merge")] as const] : []),
       ]);
     },
     [Symbol.dispose]: () => owned.dispose(),

@@ -1,10 +1,11 @@
-import { mergeFrames } from "@smile/he/wire";
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
 import { calibrationOf, type Measurement, type SuiteResult, timed } from "../harness/result.ts";
-import { dividedBy, type Samples, sampleTogether, sumOf } from "../harness/sampling.ts";
+import { dividedBy, type Samples, type SamplingRule, sumOf } from "../harness/sampling.ts";
 import { median } from "../harness/statistics.ts";
 import type { Suite } from "../harness/suite.ts";
-import { allLanes, encryptedWindows, type Shape } from "./encrypted-windows.ts";
-import { openScoringSteps, SCORING_STEPS } from "./scoring-steps.ts";
+import type { Shape } from "./encrypted-windows.ts";
+import { SCORING_STEPS, type ShapeSamples } from "./scoring-steps.ts";
 import { workersSpeedup } from "./workers-speedup.ts";
 
 const FEATURE_COUNTS = [16, 64, 256, 1024];
@@ -13,8 +14,6 @@ const SHAPES: readonly Shape[] = (["symmetric", "public"] as const).flatMap((key
 );
 /** The shape that the headline is about: 32 lanes. */
 const HEADLINE: Shape = { featureCount: 64, keyMode: "symmetric" };
-/** Gateways whose frames a batch is made of when merging is measured. */
-const MERGED = 8;
 
 /** What the service does with a frame on one thread, step by step, and what a second thread brings. */
 export const scoring: Suite = {
@@ -28,13 +27,12 @@ export const scoring: Suite = {
     for (const shape of SHAPES) {
       const name = nameOf(shape);
       say(name);
-      using steps = await openScoringSteps(shape);
-      const samples = steps.derive(await sampleTogether(steps.cases, rule));
+      const { lanes, samples } = await measureShape(shape, rule);
       everything.push(...samples.values());
       for (const [step, each] of samples) measurements.push(timed(`${name}/${step}`, "us/frame", each));
       for (const [step, values] of series) values.push(median(samples.get(step)!.us));
-      const perWindow = dividedBy(samples.get("frame")!, steps.lanes);
-      const withSanitiser = sumOf(perWindow, dividedBy(samples.get("make sanitiser")!, steps.lanes));
+      const perWindow = dividedBy(samples.get("frame")!, lanes);
+      const withSanitiser = sumOf(perWindow, dividedBy(samples.get("make sanitiser")!, lanes));
       measurements.push(
         timed(`${name}/window`, "us/window", perWindow),
         timed(`${name}/window with sanitiser`, "us/window", withSanitiser),
@@ -42,14 +40,7 @@ export const scoring: Suite = {
       if (name !== nameOf(HEADLINE)) continue;
       headline.usPerWindow = median(perWindow.us);
       headline.usPerWindowWithSanitiser = median(withSanitiser.us);
-      headline.lanes = steps.lanes;
-    }
-    for (const shape of SHAPES.filter(({ keyMode }) => keyMode === "public")) {
-      const name = `${nameOf(shape)}/merge`;
-      say(name);
-      const merging = await sampleMerging(shape, rule);
-      everything.push(merging);
-      measurements.push(timed(name, "us/frame", merging));
+      headline.lanes = lanes;
     }
     say("workers");
     const speedup = await workersSpeedup(HEADLINE, rule);
@@ -75,12 +66,10 @@ export const scoring: Suite = {
 
 const nameOf = ({ keyMode, featureCount }: Shape) => `${keyMode}/F=${featureCount}`;
 
-/** Adding the frames of several gateways into one batch, per frame. */
-async function sampleMerging(shape: Shape, rule: Parameters<Suite["run"]>[0]): Promise<Samples> {
-  using windows = await encryptedWindows(shape, 1);
-  const { params } = windows.plan;
-  const lanes = allLanes(windows.plan).slice(0, MERGED);
-  const frames = lanes.map((lane) => windows.frame(lane, [lane]).ciphertext);
-  const samples = await sampleTogether([{ name: "merge", perCall: frames.length, run: () => mergeFrames(params, frames) }], rule);
-  return samples.get("merge")!;
+/** @throws whatever ended the thread */
+async function measureShape(shape: Shape, rule: SamplingRule): Promise<ShapeSamples> {
+  const worker = new Worker(new URL("./scoring-worker.ts", import.meta.url), { workerData: { shape, rule } });
+  const [found] = (await once(worker, "message")) as [ShapeSamples];
+  await worker.terminate();
+  return found;
 }

@@ -1,8 +1,9 @@
+import { join } from "node:path";
 import { frameLength, replyLength } from "@smile/he/wire";
 import { expect, it } from "vitest";
 import { chartSvg, resultPage } from "../harness/page.ts";
 import { changeTable, resultTable } from "../harness/print.ts";
-import { parseResult } from "../harness/result.ts";
+import { parseResult, readResult } from "../harness/result.ts";
 import { runSuite } from "../harness/run-suite.ts";
 import { sampleTogether } from "../harness/sampling.ts";
 import { bytes } from "../suites/bytes.ts";
@@ -10,7 +11,7 @@ import { EDGE_FEATURE_SETS } from "../suites/edge-features.ts";
 import { EDGE_STEPS, openEdgeSteps } from "../suites/edge-steps.ts";
 import { encryptedWindows } from "../suites/encrypted-windows.ts";
 import { openScoringSteps, SCORING_STEPS } from "../suites/scoring-steps.ts";
-import { SUITES } from "../suites.ts";
+import { CHECKED, SUITES } from "../suites.ts";
 
 const quick = { samples: 1, sampleMs: 0.1, warmUpMs: 0.1 };
 const silent = () => {};
@@ -57,5 +58,9 @@ it("draws what is below zero as nothing, and escapes what it is told", () => {
   const chart = { title: "<b>", unit: "us", categories: ["a"], series: [{ name: "s", values: [-1] }], stacked: true };
   expect(chartSvg(chart)).toContain("&lt;b&gt;");
   expect(() => parseResult('{"kind":"other"}', "x.json")).toThrow(/x\.json holds no result/);
-  expect([...SUITES.keys()]).toEqual(["scoring", "edge", "bytes", "peers"]);
+});
+
+it("finds every bench under its own name, those that are checked with a baseline among them", () => {
+  for (const [name, suite] of SUITES) expect(suite.name).toBe(name);
+  for (const name of CHECKED) expect(readResult(join(import.meta.dirname, "../baselines", `${name}.json`)).bench).toBe(name);
 });

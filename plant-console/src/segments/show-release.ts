@@ -60,6 +60,10 @@ export function showRelease(showing: Showing, release: Release): Shown {
       const shown = before === undefined ? firstShown(showing, release, signers) : shownAgain(showing, releaseId, before.shown);
       const signed = { ...signers, analystKey: release.request.analyst, releaserKey: release.releaser };
       const facts = { jobId, releaseId, purpose, scope, by, ...signed, groups: shown.facts.groups.length, people: shown.facts.people };
+      if (before === undefined) {
+        const { releasedAtMs, releaser: releaserKey } = release;
+        audit.append("release-granted", { jobId, releaseId, purpose, scope, releaser: signers.releaser, releaserKey, releasedAtMs });
+      }
       audit.append("report-shown", facts);
       if (before === undefined) {
         const { headId } = release.request;

@@ -41,7 +41,7 @@ describe("differencing", () => {
       await own.run("second", other);
       expect(own.show("first").facts.people).toBe(65);
       expect(code(() => own.show("second"))).toBe("RELEASE_DIFFERENCING");
-      expect(own.actions()).toEqual(["report-shown", "release-refused"]);
+      expect(own.actions()).toEqual(["release-granted", "report-shown", "release-refused"]);
     }
   });
 

@@ -30,7 +30,7 @@ it("deletes a job, its people and what was shown of it when its time has come, a
   expect(endRetention(own.showing, rules, nowMs + 366 * DAY_MS)).toEqual({ jobIds: [], forgotten: 1 });
   expect(jobs.releases.all()).toEqual([]);
   expect([...readAudit(join(own.folder, "audit.db"))].map(({ action, facts }) => `${action} ${facts.what ?? ""}`)).toEqual([
-    ...["report-shown ", "retention-ended job", "release-refused ", "retention-ended members of releases"],
+    ...["release-granted ", "report-shown ", "retention-ended job", "release-refused ", "retention-ended members of releases"],
   ]);
 });
 

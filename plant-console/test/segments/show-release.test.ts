@@ -22,12 +22,13 @@ it("shows what was asked for and released, tells who asked, who released and wha
     integrity: { records: 60, missing: 0, duplicated: 0, contradictions: 0 },
     ...{ earlier: null, strangers: 0, scope: "groups" },
   });
-  expect(own.actions()).toEqual(["report-shown"]);
-  const [access] = [...accessesIn(readAudit(join(own.folder, "audit.db")), "spring")];
+  expect(own.actions()).toEqual(["release-granted", "report-shown"]);
+  const [granted, access] = [...accessesIn(readAudit(join(own.folder, "audit.db")), "spring")];
+  expect(granted!.words).toBe("Works council released it, for: where training is missing");
   expect(access!.words).toBe(
     "somebody was shown 3 groups of 60 people; asked by An Analyst, released by Works council, for: where training is missing",
   );
-  expect(verifyAudit(join(own.folder, "audit.db")).entries).toBe(1);
+  expect(verifyAudit(join(own.folder, "audit.db")).entries).toBe(2);
 });
 
 it("shows the same again for the same release, also when answers or rules changed meanwhile, and tells of it", async () => {
@@ -37,7 +38,7 @@ it("shows the same again for the same release, also when answers or rules change
   const first = showRelease(own.showing, release);
   const again = showRelease({ ...own.showing, nowMs: own.showing.nowMs + 1000, minimum: 25 }, release);
   expect(again).toEqual(first);
-  expect(own.actions()).toEqual(["report-shown", "report-shown"]);
+  expect(own.actions()).toEqual(["release-granted", "report-shown", "report-shown"]);
 });
 
 it("joins small segments to the nearest group, and shows that group's own centre, never a mixture that tells how few joined", async () => {

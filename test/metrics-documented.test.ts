@@ -5,6 +5,7 @@ import { scheduleMetrics } from "@smile/edge-agent/jobs/schedule-metrics";
 import { agentMetrics, keyMetrics } from "@smile/edge-agent/metrics";
 import { modelServiceMetrics, scoringHistogram } from "@smile/model-service/metrics";
 import { consoleMetrics, windowToRiskHistogram } from "@smile/plant-console/metrics";
+import { segmentConsoleMetrics } from "@smile/plant-console/segments/segment-metrics";
 import { type DurationHistogram, type MetricDefinition, Metrics } from "@smile/runtime/metrics";
 import { timeSeriesMetrics } from "@smile/runtime/monitoring";
 import { plantRegistryMetrics } from "@smile/runtime/plant-registry-metrics";
@@ -29,6 +30,7 @@ const services: Record<string, readonly (MetricDefinition | DurationHistogram)[]
     scoringHistogram(),
   ],
   smile_plant_console_: [...consoleMetrics({ console: none, store: none, lastStoredMs: none }), windowToRiskHistogram()],
+  smile_segment_console_: segmentConsoleMetrics(none),
   smile_plant_: plantRegistryMetrics(none),
   "": [...processMetrics(), ...timeSeriesMetrics({ counters: none, spool: none })],
 };

@@ -7,9 +7,9 @@ import { segmentConsoleMetrics } from "./segment-metrics.ts";
 
 /** `smile segment console` */
 export const segmentConsoleCommand: ServiceCommand = {
-  name: "segment-console",
+  name: "segment console",
   summary: "Receives the encrypted scores of an organisation's jobs, decrypts them, and keeps which record is in which segment.",
-  details: `                 keys and their defaults: docs/operations.md, "segment-console"`,
+  details: `                 keys and their defaults: docs/operations.md, "segment console"`,
   async start({ configFile, folder, env, logger: loggerAt, signal }) {
     const config = loadSegmentConsoleConfig(configFile, env);
     const logger = loggerAt(config.logLevel);

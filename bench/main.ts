@@ -114,7 +114,7 @@ async function check(): Promise<number> {
   for (const bench of CHECKED) {
     const baseline = readResult(join(BASELINES, `${bench}.json`));
     const changes = await checkAgainst(baseline, async () => (await runSuite(SUITES.get(bench)!, rule, ROOT, say)).result, compareOptions);
-    tell(`${bench}, baseline of ${baseline.takenAt} on ${baseline.machine.cpu}`);
+    tell(`${bench}, baseline of ${baseline.takenAt} on ${baseline.machine.cpu}, load ${baseline.machine.load}`);
     tell(`${changeTable(changes, "base", "here")}\n`);
     reports.push({ bench, changes });
   }

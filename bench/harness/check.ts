@@ -1,13 +1,13 @@
-import { type Change, type CompareOptions, compareResults, confirmed, isWorse } from "./compare.ts";
+import { type Change, type CompareOptions, compareResults, isWorse, middleOf } from "./compare.ts";
 import type { BenchResult } from "./result.ts";
 
-/** Runs after which a regression counts: noise only ever makes things slower, and not every time. */
+/** Runs after which a regression counts. */
 const ATTEMPTS = 3;
 
 /**
  * Compares a bench with its baseline, and measures again while anything looks worse.
  * @param measure runs the bench
- * @returns the best of each figure
+ * @returns the middle of each figure over the runs
  */
 export async function checkAgainst(
   baseline: BenchResult,
@@ -17,8 +17,8 @@ export async function checkAgainst(
   const comparisons: Change[][] = [];
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     comparisons.push(compareResults(baseline, await measure(), options));
-    const changes = confirmed(comparisons);
+    const changes = middleOf(comparisons, options.threshold);
     if (!changes.some(isWorse)) return changes;
   }
-  return confirmed(comparisons);
+  return middleOf(comparisons, options.threshold);
 }

@@ -45,18 +45,7 @@ export function compareResults(base: BenchResult, head: BenchResult, options: Co
   });
 }
 
-/** What of several comparisons with the same base held in each: a disturbance passes, a regression stays. Each keeps its best factor. */
-export function confirmed(comparisons: readonly (readonly Change[])[]): Change[] {
-  const [first = [], ...rest] = comparisons;
-  return first.map((change) =>
-    rest.reduce((best, changes) => {
-      const again = changes.find(({ name }) => name === change.name);
-      return again?.factor != null && (best.factor === null || again.factor < best.factor) ? again : best;
-    }, change),
-  );
-}
-
-/** The middle of comparisons that were taken in turns, figure by figure; the columns are medians, too. */
+/** The middle of repeated comparisons, figure by figure, so that a disturbance of one run passes; the columns are medians, too. */
 export function middleOf(comparisons: readonly (readonly Change[])[], threshold = REGRESSION): Change[] {
   const [first = []] = comparisons;
   return first.map((change): Change => {

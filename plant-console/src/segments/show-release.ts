@@ -44,37 +44,56 @@ export function showRulesFor({ profiles, minimum }: Pick<Showing, "profiles" | "
 
 /**
  * Shows what a release releases, once everything is checked: that the job is whole, that these are its results, both signatures, group
- * sizes, and every earlier release. In one transaction it is then recorded as shown, with who is in which group, for the releases that
- * follow. The same release gives the same again. What is shown and what is refused goes into the audit log before.
+ * sizes, and every earlier release. In one transaction, which holds only if nothing of that changed meanwhile, it is then recorded as
+ * shown, with who is in which group, for the releases that follow. The same release gives the same again. What is shown and what is
+ * refused goes into the audit log before.
  * @throws {PipelineError} SIGNATURE_INVALID; JOB_INCOMPLETE; RECORDS_TOO_FEW; RELEASE_DIFFERENCING; FILE_MISSING for a job that was
- *   deleted or whose people file is not here; FILE_DAMAGED, CONFIG_INVALID for that file; STORE_UNAVAILABLE
+ *   deleted or whose people file is not here; FILE_DAMAGED, CONFIG_INVALID for that file; STORE_UNAVAILABLE, also when another release
+ *   was shown meanwhile
  */
 export function showRelease(showing: Showing, release: Release): Shown {
   const { jobs, audit, by } = showing;
-  const { jobId, purpose, scope } = release.request;
+  const { jobId, purpose } = release.request;
   const releaseId = documentId(release);
   try {
-    return jobs.exclusively(() => {
-      const signers = signersOf(showing, release);
-      const before = jobs.releases.find(releaseId);
-      const shown = before === undefined ? firstShown(showing, release, signers) : shownAgain(showing, releaseId, before.shown);
-      const signed = { ...signers, analystKey: release.request.analyst, releaserKey: release.releaser };
-      const facts = { jobId, releaseId, purpose, scope, by, ...signed, groups: shown.facts.groups.length, people: shown.facts.people };
-      if (before === undefined) {
-        const { releasedAtMs, releaser: releaserKey } = release;
-        audit.append("release-granted", { jobId, releaseId, purpose, scope, releaser: signers.releaser, releaserKey, releasedAtMs });
-      }
-      audit.append("report-shown", facts);
-      if (before === undefined) {
-        const { headId } = release.request;
-        jobs.releases.add({ releaseId, jobId, headId, atMs: showing.nowMs, shown: JSON.stringify(shown.facts) }, shown.members);
-      }
-      return shown;
+    const signers = signersOf(showing, release);
+    // Comparing a million people takes seconds: not in the transaction, which the console's service waits for.
+    const compared = jobs.releases.all();
+    const before = compared.find((each) => each.releaseId === releaseId);
+    if (before !== undefined) {
+      const again = shownAgain(showing, releaseId, before.shown);
+      noteShown(showing, release, again);
+      return again;
+    }
+    const shown = firstShown(showing, release, signers);
+    jobs.exclusively(() => {
+      if (jobs.releases.all().at(-1)?.releaseId !== compared.at(-1)?.releaseId)
+        throw new PipelineError("STORE_UNAVAILABLE", "another report was made meanwhile; make this one once more", { jobId });
+      const name = { jobId, headId: release.request.headId };
+      if (jobs.resultsHash(name) !== release.request.resultsHash) throw incomplete(jobId, "its results changed meanwhile");
+      noteGranted(showing, release);
+      noteShown(showing, release, shown);
+      jobs.releases.add({ ...name, releaseId, atMs: showing.nowMs, shown: JSON.stringify(shown.facts) }, shown.members);
     });
+    return shown;
   } catch (error) {
     if (isPipelineError(error) && !error.retriable) audit.append("release-refused", { jobId, releaseId, purpose, by, code: error.code });
     throw error;
   }
+}
+
+function noteGranted(showing: Showing, release: Release): void {
+  const { request, releaser: releaserKey, releasedAtMs } = release;
+  const { jobId, purpose, scope } = request;
+  const { releaser } = signersOf(showing, release);
+  const facts = { jobId, releaseId: documentId(release), purpose, scope, releaser, releaserKey, releasedAtMs };
+  showing.audit.append("release-granted", facts);
+}
+
+function noteShown(showing: Showing, release: Release, { facts: { groups, people } }: Shown): void {
+  const { jobId, purpose, scope, analyst: analystKey } = release.request;
+  const who = { by: showing.by, ...signersOf(showing, release), analystKey, releaserKey: release.releaser };
+  showing.audit.append("report-shown", { jobId, releaseId: documentId(release), purpose, scope, ...who, groups: groups.length, people });
 }
 
 /** Names of the two who signed. The signatures themselves are checked against the results, or were when it was shown first. */

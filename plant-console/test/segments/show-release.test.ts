@@ -95,3 +95,23 @@ it("lets nobody release but those who are pinned", async () => {
   expect(() => showRelease(own.showing, release)).toThrow(expect.objectContaining({ code: "SIGNATURE_INVALID" }));
   expect(showRelease({ ...own.showing, releasers: [pinned] }, release).facts.releaser).toBe("A new council");
 });
+
+it("is not shown by a check that another report overtook: of two at once one has to begin anew", async () => {
+  using own = organisation();
+  const groups = [people(1, 30), people(31, 20), people(51, 10)];
+  await own.run("spring", groups);
+  await own.run("autumn", [people(1, 29), people(31, 20), people(51, 10)]);
+  const [spring, autumn] = ["spring", "autumn"].map((jobId) => own.release(own.ask(jobId)));
+  // The other one is shown after this one was compared with what there was, and before it is recorded.
+  const { jobs } = own;
+  const overtaken = new Proxy(jobs, {
+    get(target, property) {
+      if (property === "exclusively") showRelease(own.showing, spring!);
+      const found = Reflect.get(target, property, target);
+      return typeof found === "function" ? found.bind(target) : found;
+    },
+  });
+  const attempt = () => showRelease({ ...own.showing, jobs: overtaken }, autumn!);
+  expect(attempt).toThrow(expect.objectContaining({ code: "STORE_UNAVAILABLE" }));
+  expect(() => showRelease(own.showing, autumn!)).toThrow(expect.objectContaining({ code: "RELEASE_DIFFERENCING" }));
+});

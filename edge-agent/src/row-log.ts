@@ -1,7 +1,7 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
 
 /** A row that the lift took, with its sensors and settings in the order of the feature set. */
-export type LoggedRow = { readonly machine: string; readonly timeMs: number; readonly values: Float64Array };
+export type LoggedRow = { readonly machine: string; readonly timeMs: number; readonly values: readonly number[] };
 
 /** Bytes that a row takes up beside its machine's name. */
 export function rowBytes({ values }: LoggedRow): number {
@@ -26,7 +26,7 @@ export function packRows(rows: readonly LoggedRow[]): Uint8Array {
   for (const { machine, timeMs, values } of rows) {
     numbers[at] = machines.get(machine)!;
     numbers[at + 1] = timeMs;
-    numbers.set(values, at + 2);
+    for (let i = 0; i < width; i++) numbers[at + 2 + i] = values[i]!;
     at += width + 2;
   }
   return bytes;
@@ -48,7 +48,7 @@ export function unpackRows(packed: Uint8Array): LoggedRow[] {
       const at = i * (width + 2);
       const machine = machines[numbers[at]!];
       if (machine === undefined) throw new RangeError("a row of no machine");
-      return { machine, timeMs: numbers[at + 1]!, values: numbers.slice(at + 2, at + 2 + width) };
+      return { machine, timeMs: numbers[at + 1]!, values: [...numbers.subarray(at + 2, at + 2 + width)] };
     });
   } catch (error) {
     throw new PipelineError("FILE_DAMAGED", "rows in the store cannot be read", { bytes: packed.length }, error);

@@ -275,9 +275,7 @@ export class WindowPipeline {
   }
 
   #logged({ machine, timeMs, values }: Row): LoggedRow {
-    const kept = new Float64Array(this.#fields.length);
-    for (let i = 0; i < kept.length; i++) kept[i] = values[this.#fields[i]!]!;
-    return { machine, timeMs, values: kept };
+    return { machine, timeMs, values: this.#fields.map((field) => values[field]!) };
   }
 
   #valuesOf({ values }: LoggedRow): Row["values"] {

@@ -90,13 +90,21 @@ export async function prepare(folder: string, options: DeploymentOptions): Promi
   return { folder, env, gateways, lanes: model.deployment.lanes, configs };
 }
 
-function smile(cwd: string, env: NodeJS.ProcessEnv, args: readonly string[]): void {
-  const { status, stderr } = spawnSync(process.execPath, [SMILE, ...args], { cwd, env: { ...process.env, ...env }, encoding: "utf8" });
+/** Runs a command of the product. @returns its standard output @throws {Error} with what it said when it fails */
+export function smile(cwd: string, env: NodeJS.ProcessEnv, args: readonly string[]): string {
+  const options = { cwd, env: { ...process.env, ...env }, encoding: "utf8", maxBuffer: 2 ** 26 } as const;
+  const { status, stdout, stderr } = spawnSync(process.execPath, [SMILE, ...args], options);
   if (status !== 0) throw new Error(`smile ${args.slice(0, 3).join(" ")} ended with ${status}: ${stderr}`);
+  return stdout;
 }
 
-const readJson = (path: string): unknown => JSON.parse(readFileSync(path, "utf8"));
-const writeJson = (path: string, value: unknown) => writeFileSync(path, `${JSON.stringify(value, undefined, 2)}\n`);
+/** Runs a command with --json. @returns its last line, read */
+export function smileJson(cwd: string, env: NodeJS.ProcessEnv, args: readonly string[]): unknown {
+  return JSON.parse(smile(cwd, env, args).trimEnd().split("\n").at(-1)!);
+}
+
+export const readJson = (path: string): unknown => JSON.parse(readFileSync(path, "utf8"));
+export const writeJson = (path: string, value: unknown) => writeFileSync(path, `${JSON.stringify(value, undefined, 2)}\n`);
 
 async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));

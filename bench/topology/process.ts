@@ -34,6 +34,10 @@ export class Measured implements AsyncDisposable {
     return this.#child;
   }
 
+  get isRunning(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
   get pid(): number {
     return this.#child.pid!;
   }
@@ -67,8 +71,7 @@ export class Measured implements AsyncDisposable {
   }
 
   async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
-    const { exitCode, signalCode } = this.#child;
-    if (exitCode !== null || signalCode !== null) return;
+    if (!this.isRunning) return;
     const ended = once(this.#child, "close");
     this.#child.kill(signal);
     await ended;

@@ -27,13 +27,20 @@ export type Stored = {
 export class Topology implements AsyncDisposable {
   readonly #opened = new AsyncDisposableStack();
   readonly processes: Measured[] = [];
+  readonly #folder: string;
+  readonly #env: NodeJS.ProcessEnv;
   #gateways!: Measured;
   #console!: Measured;
   news: GatewayNews = { windows: 0, frames: 0, waiting: 0 };
 
+  private constructor({ folder, env }: Prepared) {
+    this.#folder = folder;
+    this.#env = env;
+  }
+
   /** @param options.models how many model services share the batches @param options.node options of Node for every service, such as --cpu-prof */
   static async start(prepared: Prepared, options: { models?: number; node?: readonly string[] } = {}): Promise<Topology> {
-    const topology = new Topology();
+    const topology = new Topology(prepared);
     try {
       await topology.#start(prepared, options);
     } catch (error) {
@@ -78,6 +85,14 @@ export class Topology implements AsyncDisposable {
   /** Offers so many windows per second from now on, over all gateways. */
   offer(windowsPerSecond: number): void {
     this.#gateways.child.send({ windowsPerSecond });
+  }
+
+  /** One more process, once it says that it started. */
+  async add(name: string, args: readonly string[], started: RegExp): Promise<Measured> {
+    const running = this.#opened.use(new Measured(name, process.execPath, args, { cwd: this.#folder, env: this.#env }));
+    this.processes.push(running);
+    await running.line(started);
+    return running;
   }
 
   /** What was stored since the last call. */

@@ -12,7 +12,8 @@ export const ConsoleConfigSchema = z.strictObject({
   batch: z
     .strictObject({
       deliveries: z.number().int().min(1).max(4096).default(64),
-      waitMs: z.number().int().min(0).max(10_000).default(0),
+      /** A flush of the disk costs as much for one delivery as for twenty; no alert needs to be sooner by so little. */
+      waitMs: z.number().int().min(0).max(10_000).default(20),
     })
     .prefault({}),
   retainRisks: z.number().int().min(1000).default(1_000_000),

@@ -1,8 +1,9 @@
 import { checkPrimeSync } from "node:crypto";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { laneCount } from "./lanes.ts";
-import { type NoiseShape, spectrum, tailBound } from "./noise.ts";
-import { type KeyMode, MAX_Q_BITS, type Params, type Scheme } from "./params.ts";
+import { LOG2_SHARED_TAIL, LOG2_TAIL_PROBABILITY, type NoiseShape, spectrum, tailBound } from "./noise.ts";
+import { type KeyMode, MAX_Q_BITS, type Params, residueBits, type Scheme } from "./params.ts";
+import { LARGEST_REPLY_BITS, leastReplyBits, type ReplyForm } from "./replies.ts";
 
 /** `compact`: N = 2048 where it fits, with the flooding that is left over. `sanitised`: N = 4096 and at least 2^30. */
 export type ModelPrivacy = "compact" | "sanitised";
@@ -22,9 +23,17 @@ export type PlanRequest = {
   /** The largest number of frames that are added into one ciphertext. Always 1 in symmetric mode. */
   readonly maxMerges: number;
   readonly modelPrivacy: ModelPrivacy;
+  /**
+   * Replies under a smaller modulus, in which scores are right to a step, a power of two; 1 for exact scores. Absent: whole replies, which
+   * are exact. `bits` is for parameters that are given; `plan` chooses it.
+   */
+  readonly replies?: { readonly step: number; readonly bits?: number } | undefined;
 };
 
-/** Parameters under which every score of every head decrypts to the exact integer, with failure probability at most 2^-128. */
+/**
+ * Parameters under which every score of every head decrypts to the exact integer, or to a multiple of the asked step next to it, with
+ * failure probability at most 2^-128.
+ */
 export type Plan = {
   readonly params: Params;
   readonly keyMode: KeyMode;
@@ -42,6 +51,8 @@ export type Plan = {
   readonly noiseBits: number;
   /** log2(q / 2) - noiseBits: what is left unused. */
   readonly marginBits: number;
+  /** How replies are sent; undefined for whole ones, modulo q: asked for, or no larger than what was asked for. */
+  readonly replies?: ReplyForm | undefined;
 };
 
 /** The least flooding per profile: `compact` takes what is left over, but no less than the noise of a fresh encryption is wide. */
@@ -56,14 +67,16 @@ const ROUNDING = 1 + 2 ** -20;
 const LARGEST_T_BITS = 50;
 
 /**
- * Chooses the smallest t that the worst-case score fits, then the smallest ring and prime that the noise fits.
+ * Chooses the smallest t that the worst-case score fits, then the smallest ring and prime that the noise fits, then the fewest bits of a
+ * reply that its step allows. Where they would not make replies smaller, or need another ring, replies are whole.
  * @throws {PipelineError} PLAN_REFUSED, with the numbers, when nothing fits or a weight or feature size is no safe integer
  */
 export function plan(request: PlanRequest): Plan {
-  const { featureCount, featureBits, modelPrivacy, scheme = "bgv" } = request;
+  const { featureCount, featureBits, modelPrivacy, scheme = "bgv", replies } = request;
   checkRequest(request);
   const scoreBound = worstScore(request);
-  const tBits = Math.max(2, Math.floor(Math.log2(Math.max(scoreBound, largestFeature(featureBits)))) + 2);
+  const readBound = largestRead(scoreBound, replies?.step);
+  const tBits = Math.max(2, Math.floor(Math.log2(Math.max(readBound, largestFeature(featureBits)))) + 2);
   if (tBits > LARGEST_T_BITS) {
     throw new PipelineError(
       "PLAN_REFUSED",
@@ -82,9 +95,15 @@ export function plan(request: PlanRequest): Plan {
       tried.push(`N = ${n} has room for ${n} features, not ${featureCount}`);
       continue;
     }
-    const needed = (scoreBound + t * (worstNoise(request, n) + 2 ** LEAST_FLOOD_BITS[modelPrivacy])) * ROUNDING;
-    const q = smallestPrime(n, tBits, needed);
-    if (q !== undefined) return assess(request, { scheme, n, q, t });
+    let needed = 0;
+    for (const wanted of replies === undefined ? [request] : [request, { ...request, replies: undefined }]) {
+      const noise = t * (worstNoise(wanted, n) + 2 ** LEAST_FLOOD_BITS[modelPrivacy]);
+      needed = Math.max(scoreBound + noise, noise / noiseShare(wanted)) * ROUNDING;
+      const q = smallestPrime(n, tBits, needed);
+      if (q === undefined) continue;
+      const params = { scheme, n, q, t };
+      if (wanted.replies === undefined || bitsOf(wanted, params) < residueBits(params)) return assess(wanted, params);
+    }
     tried.push(`N = ${n} needs q above 2^${(Math.log2(needed) + 1).toFixed(1)}, secure up to 2^${MAX_Q_BITS.get(n)}`);
   }
   throw new PipelineError("PLAN_REFUSED", `no parameters fit ${featureCount} features of ${featureBits} bits: ${tried.join("; ")}`, {
@@ -106,10 +125,11 @@ export function assess(request: PlanRequest, params: Params): Plan {
   const { n, q, t } = params;
   const scoreBound = worstScore(request);
   const noise = worstNoise(request, n);
-  const room = Number(q / 2n) / ROUNDING - scoreBound - t * noise;
+  const half = Number(q / 2n) / ROUNDING;
+  const room = Math.min(half - scoreBound, half * noiseShare(request)) - t * noise;
   const floodBits = Math.min(LARGEST_FLOOD_BITS, Math.floor(Math.log2(Math.max(1, room / t))));
-  const fits =
-    featureCount <= n && Math.max(scoreBound, largestFeature(featureBits)) < t / 2 && floodBits >= LEAST_FLOOD_BITS[modelPrivacy];
+  const readBound = largestRead(scoreBound, request.replies?.step);
+  const fits = featureCount <= n && Math.max(readBound, largestFeature(featureBits)) < t / 2 && floodBits >= LEAST_FLOOD_BITS[modelPrivacy];
   if (!fits) {
     throw new PipelineError(
       "PLAN_REFUSED",
@@ -136,7 +156,39 @@ export function assess(request: PlanRequest, params: Params): Plan {
     scoreBound,
     noiseBits,
     marginBits: Math.log2(Number(q)) - 1 - noiseBits,
+    replies: request.replies && { step: request.replies.step, bits: givenBits(request, params) },
   };
+}
+
+/** Largest |score| that can be read: rounding to a step may lead away from zero. */
+const largestRead = (scoreBound: number, step = 1) => scoreBound + step / 2;
+
+/**
+ * The share of q / 2 that noise and flooding may take. Whole replies leave none of it unused. Exact switched ones leave half of it to
+ * their rounding, for a bit of q: every bit less than that would cost the reply one bit per residue and more.
+ */
+const noiseShare = ({ replies }: PlanRequest) => (replies?.step === 1 ? 0.5 : 1);
+
+/** Fewest bits of a switched reply under these parameters, for all noise that `assess` lets pass; Infinity when they are too many. */
+function bitsOf(request: PlanRequest, { n, q, t }: Params): number {
+  const share = (noiseShare(request) + Math.max(0, 2 * worstScore(request)) / Number(q)) / 2;
+  return leastReplyBits({ n, t }, request.replies!.step, share) ?? Number.POSITIVE_INFINITY;
+}
+
+/** @throws {PipelineError} PLAN_REFUSED when scores would not be right to a step in the bits that are given */
+function givenBits(request: PlanRequest, params: Params): number {
+  const { step, bits } = request.replies!;
+  const least = bitsOf(request, params);
+  const chosen = bits ?? least;
+  if (chosen < least || chosen > LARGEST_REPLY_BITS) {
+    throw new PipelineError("PLAN_REFUSED", `replies of ${chosen} bits do not keep scores right to a step of ${step}`, {
+      step,
+      bits: chosen,
+      leastBits: least,
+      largestBits: LARGEST_REPLY_BITS,
+    });
+  }
+  return chosen;
 }
 
 const largestFeature = (bits: number) => 2 ** (bits - 1) - 1;
@@ -152,22 +204,24 @@ function worstScore({ heads, featureBits }: PlanRequest): number {
 
 /** Bound on one noise coefficient of a sanitised but not flooded reply, in units of the error. */
 function worstNoise(request: PlanRequest, n: number): number {
-  const products = request.heads.flatMap(({ weights }) => weights.map((w) => productBound(w, n, request.keyMode, mergesOf(request, n))));
-  return Math.max(...products) + sanitiserBound(n);
+  const tail = request.replies === undefined ? LOG2_TAIL_PROBABILITY : LOG2_SHARED_TAIL;
+  const merges = mergesOf(request, n);
+  const products = request.heads.flatMap(({ weights }) => weights.map((w) => productBound(w, n, request.keyMode, merges, tail)));
+  return Math.max(...products) + sanitiserBound(n, tail);
 }
 
 /** Bound on one noise coefficient of (sum of `merges` fresh encryptions) * weights, in units of the error. */
-function productBound(weights: ArrayLike<number>, n: number, keyMode: KeyMode, merges: number): number {
+function productBound(weights: ArrayLike<number>, n: number, keyMode: KeyMode, merges: number, log2Tail: number): number {
   let norm2 = 0;
   for (let f = 0; f < weights.length; f++) norm2 += weights[f]! ** 2;
   if (norm2 === 0) return 0;
   const shape: NoiseShape = { norm2, spectrum: keyMode === "public" ? spectrum(weights, n) : new Float64Array(0) };
-  return tailBound(shape, merges);
+  return tailBound(shape, merges, log2Tail);
 }
 
 /** Bound on one noise coefficient of the fresh public-key encryption of zero that every reply is sanitised with. */
-export function sanitiserBound(n: number): number {
-  return tailBound({ norm2: 1, spectrum: new Float64Array(n).fill(1) }, 1);
+export function sanitiserBound(n: number, log2Tail = LOG2_TAIL_PROBABILITY): number {
+  return tailBound({ norm2: 1, spectrum: new Float64Array(n).fill(1) }, 1, log2Tail);
 }
 
 /** The largest prime of the fewest bits, at least 33, with q = 1 mod lcm(2N, t) and q / 2 above `needed`; undefined if none is secure at N. */
@@ -189,13 +243,15 @@ function norm1(weights: ArrayLike<number>): number {
   return sum;
 }
 
-function checkRequest({ featureCount, featureBits, heads, maxMerges }: PlanRequest): void {
+function checkRequest({ featureCount, featureBits, heads, maxMerges, replies }: PlanRequest): void {
   const refuse = (what: string, facts: Record<string, number> = {}) => {
     throw new PipelineError("PLAN_REFUSED", what, facts);
   };
   if (!Number.isInteger(featureCount) || featureCount < 1) refuse("featureCount must be a whole number of at least 1", { featureCount });
   if (!Number.isInteger(featureBits) || featureBits < 2 || featureBits > 16) refuse("featureBits must be from 2 to 16", { featureBits });
   if (!Number.isInteger(maxMerges) || maxMerges < 1) refuse("maxMerges must be a whole number of at least 1", { maxMerges });
+  if (replies !== undefined && !(Number.isInteger(Math.log2(replies.step)) && replies.step >= 1))
+    refuse("the step of replies must be a power of two of at least 1", { step: replies.step });
   if (heads.length === 0 || heads.some((head) => head.weights.length === 0))
     refuse("a plan needs at least one head with at least one output");
   for (const head of heads) {

@@ -48,6 +48,7 @@ export class ServedHeads {
           keyMode: deployment.keyMode,
           maxMerges: deployment.maxMerges,
           modelPrivacy,
+          replies: deployment.replies,
         },
         params,
       );
@@ -61,6 +62,7 @@ export class ServedHeads {
           keyMode: deployment.keyMode,
           featureCount: width,
           floodBits,
+          replies: deployment.replies,
           weights: weights.map((output) => Int32Array.from(output)),
           bias,
         })),

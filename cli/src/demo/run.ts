@@ -59,7 +59,7 @@ export async function run(options: RunOptions, listener: RunListener = {}): Prom
   });
   const trainedMs = performance.now() - trainingMs;
   const deployed = deploy({ featureSet, candidates: [candidate], keyMode, maxMerges, modelPrivacy });
-  const journal = new Journal(candidate.head);
+  const journal = new Journal(candidate.head, deployed.deployment.replies?.step ?? 1);
   const alerts: AlertEvent[] = [];
   await using pipeline = await startPipeline({
     plant: options.plant,

@@ -29,7 +29,7 @@ export function packBits(values: Float64Array, bits: number): Uint8Array {
     }
     at += bits;
   }
-  return new Uint8Array(words.buffer, 0, bitPackedLength(values.length, bits)).slice();
+  return new Uint8Array(words.buffer, 0, bitPackedLength(values.length, bits));
 }
 
 /**

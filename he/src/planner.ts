@@ -68,7 +68,7 @@ const LARGEST_T_BITS = 50;
 
 /**
  * Chooses the smallest t that the worst-case score fits, then the smallest ring and prime that the noise fits, then the fewest bits of a
- * reply that its step allows. Where they would not make replies smaller, or need another ring, replies are whole.
+ * reply that its step allows. Where that would not make replies smaller, ask for another ring or narrow the flooding, replies are whole.
  * @throws {PipelineError} PLAN_REFUSED, with the numbers, when nothing fits or a weight or feature size is no safe integer
  */
 export function plan(request: PlanRequest): Plan {
@@ -95,14 +95,11 @@ export function plan(request: PlanRequest): Plan {
       tried.push(`N = ${n} has room for ${n} features, not ${featureCount}`);
       continue;
     }
-    let needed = 0;
-    for (const wanted of replies === undefined ? [request] : [request, { ...request, replies: undefined }]) {
-      const noise = t * (worstNoise(wanted, n) + 2 ** LEAST_FLOOD_BITS[modelPrivacy]);
-      needed = Math.max(scoreBound + noise, noise / noiseShare(wanted)) * ROUNDING;
-      const q = smallestPrime(n, tBits, needed);
-      if (q === undefined) continue;
-      const params = { scheme, n, q, t };
-      if (wanted.replies === undefined || bitsOf(wanted, params) < residueBits(params)) return assess(wanted, params);
+    const needed = roomNeeded({ ...request, replies: undefined }, n, t, LEAST_FLOOD_BITS[modelPrivacy]);
+    const q = smallestPrime(n, tBits, needed);
+    if (q !== undefined) {
+      const whole = assess({ ...request, replies: undefined }, { scheme, n, q, t });
+      return (replies && switchedPlan(request, whole)) ?? whole;
     }
     tried.push(`N = ${n} needs q above 2^${(Math.log2(needed) + 1).toFixed(1)}, secure up to 2^${MAX_Q_BITS.get(n)}`);
   }
@@ -113,6 +110,20 @@ export function plan(request: PlanRequest): Plan {
     tBits,
     modelPrivacy,
   });
+}
+
+/** What q / 2 must exceed for a flooding of so many bits. */
+function roomNeeded(request: PlanRequest, n: number, t: number, floodBits: number): number {
+  const noise = t * (worstNoise(request, n) + 2 ** floodBits);
+  return Math.max(worstScore(request) + noise, noise / noiseShare(request)) * ROUNDING;
+}
+
+/** The plan with switched replies in the same ring, flooded no less than that with whole ones; undefined when there is none, or no gain. */
+function switchedPlan(request: PlanRequest, { params: { scheme, n, t }, floodBits }: Plan): Plan | undefined {
+  const q = smallestPrime(n, Math.log2(t), roomNeeded(request, n, t, floodBits));
+  if (q === undefined) return undefined;
+  const params = { scheme, n, q, t };
+  return bitsOf(request, params) < residueBits(params) ? assess(request, params) : undefined;
 }
 
 /**
@@ -171,7 +182,7 @@ const noiseShare = ({ replies }: PlanRequest) => (replies?.step === 1 ? 0.5 : 1)
 
 /** Fewest bits of a switched reply under these parameters, for all noise that `assess` lets pass; Infinity when they are too many. */
 function bitsOf(request: PlanRequest, { n, q, t }: Params): number {
-  const share = (noiseShare(request) + Math.max(0, 2 * worstScore(request)) / Number(q)) / 2;
+  const share = noiseShare(request) / 2 + worstScore(request) / Number(q);
   return leastReplyBits({ n, t }, request.replies!.step, share) ?? Number.POSITIVE_INFINITY;
 }
 

@@ -29,7 +29,10 @@ it("writes documents that parse, fit each other and can be served, the head for 
     lanes: deployment.lanes,
     tBits: Math.log2(deployment.params.t),
     qBits: BigInt(deployment.params.q).toString(2).length,
+    replyBits: deployment.replies?.bits,
+    replyStep: deployment.replies?.step,
   });
+  expect(report.replyStep).toBeGreaterThan(1);
   expect(report.crossValidatedLogLoss).toSatisfy(Number.isFinite);
   expect(deployment.cards.map(({ headId }) => headId)).toEqual([documentId(head)]);
   expect(() => new ServedHeads([{ deployment, heads: [head], modelPrivacy: "compact" }])).not.toThrow();
@@ -38,6 +41,23 @@ it("writes documents that parse, fit each other and can be served, the head for 
   expect(readFileSync(join(folder.path, "a/deployment.json"), "utf8")).not.toContain('"weights"');
   const { featureSetId, headId } = JSON.parse(again.stdout) as Record<string, string>;
   expect({ featureSetId, headId }).toEqual({ featureSetId: report.featureSetId, headId: report.headId });
+});
+
+it("has exact scores on request, and replies of full size", async () => {
+  using folder = temporaryFolder();
+  const run = (name: string, ...options: string[]) =>
+    smile(["train", "--json", "--out", join(folder.path, name), "--seed", "3", ...options]);
+  const [exact, whole, wrong] = await Promise.all([
+    run("a", "--precision", "0"),
+    run("b", "--precision", "0.01", "--whole-replies"),
+    run("c", "--precision", "-1"),
+  ]);
+  expect(JSON.parse(exact.stdout)).toMatchObject({ replyStep: 1 });
+  const { qBits, replyBits, replyStep } = JSON.parse(whole.stdout) as Record<string, number>;
+  expect({ replyBits, replyStep }).toEqual({ replyBits: qBits, replyStep: 1 });
+  const deployment = DeploymentDocument.parse(json(join(folder.path, "b/deployment.json")));
+  expect([deployment.replies, deployment.cards[0]!.precision]).toEqual([undefined, 0.01]);
+  expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining("--precision") });
 });
 
 it("names the option that is missing, and the training file that is", async () => {

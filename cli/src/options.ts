@@ -41,9 +41,13 @@ export const shared = {
       .default("compact"),
   maxMerges: () => new Option("--max-merges <n>", "frames added into one ciphertext at most").argParser(whole(1, 64)).default(8),
   precision: () =>
-    new Option("--precision <n>", "no risk changes by as much through rounded replies, in the model's unit; 0 for exact scores").argParser(
-      atLeastZero,
-    ),
+    new Option(
+      "--precision <n>",
+      "smaller replies, rounded so that no risk changes by more than this, in the model's unit; such scores stay within the plant. " +
+        "0: exact scores",
+    )
+      .argParser(atLeastZero)
+      .default(0),
   wholeReplies: () => new Option("--whole-replies", "exact replies of full size, for plants whose software reads no others"),
   json: () => new Option("--json", "one JSON object on the last line, for programs"),
 };

@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { residueBits } from "@smile/he/params";
-import { deploy } from "@smile/model-service/deploy";
+import { deploy, withPrecision } from "@smile/model-service/deploy";
 import { writeJsonFile } from "@smile/runtime/json-file";
 import { documentId } from "@smile/schemas/documents";
 import type { CmapssSet } from "@smile/simulators/cmapss";
@@ -18,7 +18,7 @@ type TrainOptions = {
   keyMode: "public" | "symmetric";
   privacy: "compact" | "sanitised";
   maxMerges: number;
-  precision?: number;
+  precision: number;
   wholeReplies?: boolean;
   json?: boolean;
 };
@@ -50,11 +50,9 @@ async function train({ out, replay, set, seed, keyMode, privacy, maxMerges, prec
   const { featureSet, candidate } = await scenario.train((text, fraction) => {
     process.stderr.write(`${String(Math.round(100 * fraction)).padStart(3)} %  ${text}\n`);
   });
-  const { precision: usual, ...card } = candidate.card;
-  const asked = precision ?? usual ?? 0;
   const { deployment, heads, plan } = deploy({
     featureSet,
-    candidates: [{ ...candidate, card: asked > 0 ? { ...card, precision: asked } : card }],
+    candidates: [withPrecision(candidate, precision)],
     keyMode,
     maxMerges,
     modelPrivacy: privacy,

@@ -32,7 +32,7 @@ it("writes documents that parse, fit each other and can be served, the head for 
     replyBits: deployment.replies?.bits,
     replyStep: deployment.replies?.step,
   });
-  expect(report.replyStep).toBeGreaterThan(1);
+  expect(report.replyStep, "scores are exact unless a precision is asked for").toBe(1);
   expect(report.crossValidatedLogLoss).toSatisfy(Number.isFinite);
   expect(deployment.cards.map(({ headId }) => headId)).toEqual([documentId(head)]);
   expect(() => new ServedHeads([{ deployment, heads: [head], modelPrivacy: "compact" }])).not.toThrow();
@@ -43,20 +43,24 @@ it("writes documents that parse, fit each other and can be served, the head for 
   expect({ featureSetId, headId }).toEqual({ featureSetId: report.featureSetId, headId: report.headId });
 });
 
-it("has exact scores on request, and replies of full size", async () => {
+it("rounds scores to the precision that is asked for, in smaller replies, or sends whole ones", async () => {
   using folder = temporaryFolder();
   const run = (name: string, ...options: string[]) =>
     smile(["train", "--json", "--out", join(folder.path, name), "--seed", "3", ...options]);
-  const [exact, whole, wrong] = await Promise.all([
-    run("a", "--precision", "0"),
-    run("b", "--precision", "0.01", "--whole-replies"),
+  const [rounded, whole, wrong] = await Promise.all([
+    run("a", "--precision", "0.002"),
+    run("b", "--whole-replies"),
     run("c", "--precision", "-1"),
   ]);
-  expect(JSON.parse(exact.stdout)).toMatchObject({ replyStep: 1 });
-  const { qBits, replyBits, replyStep } = JSON.parse(whole.stdout) as Record<string, number>;
-  expect({ replyBits, replyStep }).toEqual({ replyBits: qBits, replyStep: 1 });
-  const deployment = DeploymentDocument.parse(json(join(folder.path, "b/deployment.json")));
-  expect([deployment.replies, deployment.cards[0]!.precision]).toEqual([undefined, 0.01]);
+  const report = (text: string) => JSON.parse(text) as Record<string, number>;
+  const { qBits, ...sent } = report(whole.stdout);
+  expect(sent).toMatchObject({ replyBits: qBits, replyStep: 1 });
+  expect(DeploymentDocument.parse(json(join(folder.path, "b/deployment.json")))).not.toHaveProperty("replies");
+  const deployment = DeploymentDocument.parse(json(join(folder.path, "a/deployment.json")));
+  expect(deployment.cards[0]!.precision).toBe(0.002);
+  expect(deployment.replies).toEqual({ bits: report(rounded.stdout).replyBits, step: report(rounded.stdout).replyStep });
+  expect(deployment.replies!.step).toBeGreaterThan(1);
+  expect(deployment.replies!.bits).toBeLessThanOrEqual(25);
   expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining("--precision") });
 });
 

@@ -14,7 +14,7 @@ import type { ReplyDecryptor } from "./decryptor.ts";
  */
 export function switchedDecryptor(params: Params, secret: Int8Array, featureCount: number, { bits, step }: ReplyForm): ReplyDecryptor {
   const { n, t } = params;
-  const least = leastReplyBits(params, step, 0);
+  const least = leastReplyBits(params, step);
   if (least === undefined || bits < least) {
     const what = `replies of ${bits} bits cannot be right to a step of ${step}, and their scores would tell of the key`;
     throw new PipelineError("PLAN_REFUSED", what, { bits, step, leastBits: least ?? 0 });

@@ -47,7 +47,7 @@ describe.each(CASES)("%s, %s keys, %s, F = %i, %s weights", (scheme, keyMode, mo
     modelPrivacy,
   } as const;
   it.each([1, 2, 32, 256])("scores read from switched replies of step %i are exact to the step, at any windows", async (step) => {
-    const planned = plan({ ...request, replies: { step } });
+    const planned = plan({ ...request, replyStep: step });
     expect(planned.replies?.step).toBe(step);
     using loop = await openLoop(planned);
     const { lanes: total, maxMerges } = planned;
@@ -87,8 +87,8 @@ describe.each(CASES)("%s, %s keys, %s, F = %i, %s weights", (scheme, keyMode, mo
 const F = 64;
 const head = headOf("chirp", F);
 const request = { featureCount: F, featureBits: 8, heads: [head], keyMode: "public", maxMerges: 4, modelPrivacy: "compact" } as const;
-const exact = plan({ ...request, replies: { step: 1 } });
-const rounded = plan({ ...request, replies: { step: 256 } });
+const exact = plan({ ...request, replyStep: 1 });
+const rounded = plan({ ...request, replyStep: 256 });
 const every = Array.from({ length: 32 }, (_, lane) => lane);
 const windows = (seed: number): LaneEntry[] => {
   const random = seededRandom(seed);
@@ -200,7 +200,7 @@ it("flooding is no narrower than for whole replies, in every mode", () => {
     for (const modelPrivacy of ["compact", "sanitised"] as const) {
       const asked = { ...request, keyMode, modelPrivacy };
       const { floodBits } = plan(asked);
-      for (const step of [1, 2, 64, 1024]) expect(plan({ ...asked, replies: { step } }).floodBits).toBeGreaterThanOrEqual(floodBits);
+      for (const step of [1, 2, 64, 1024]) expect(plan({ ...asked, replyStep: step }).floodBits).toBeGreaterThanOrEqual(floodBits);
     }
 });
 

@@ -3,7 +3,7 @@ import { PipelineError } from "@smile/errors/pipeline-error";
 import { laneCount } from "./lanes.ts";
 import { LOG2_SHARED_TAIL, LOG2_TAIL_PROBABILITY, type NoiseShape, spectrum, tailBound } from "./noise.ts";
 import { type KeyMode, MAX_Q_BITS, type Params, residueBits, type Scheme } from "./params.ts";
-import { LARGEST_REPLY_BITS, leastReplyBits, type ReplyForm } from "./replies.ts";
+import { LARGEST_REPLY_BITS, leastReplyBits, noiseLeft, type ReplyForm } from "./replies.ts";
 
 /** `compact`: N = 2048 where it fits, with the flooding that is left over. `sanitised`: N = 4096 and at least 2^30. */
 export type ModelPrivacy = "compact" | "sanitised";
@@ -24,10 +24,10 @@ export type PlanRequest = {
   readonly maxMerges: number;
   readonly modelPrivacy: ModelPrivacy;
   /**
-   * Replies under a smaller modulus, in which scores are right to a step, a power of two; 1 for exact scores. Absent: whole replies, which
-   * are exact. `bits` is for parameters that are given; `plan` chooses it.
+   * For `plan`: replies under a smaller modulus, in which scores are right to this step, a power of two; 1 for exact scores. Absent: whole
+   * replies, which are exact.
    */
-  readonly replies?: { readonly step: number; readonly bits?: number } | undefined;
+  readonly replyStep?: number | undefined;
 };
 
 /**
@@ -72,10 +72,10 @@ const LARGEST_T_BITS = 50;
  * @throws {PipelineError} PLAN_REFUSED, with the numbers, when nothing fits or a weight or feature size is no safe integer
  */
 export function plan(request: PlanRequest): Plan {
-  const { featureCount, featureBits, modelPrivacy, scheme = "bgv", replies } = request;
+  const { featureCount, featureBits, modelPrivacy, scheme = "bgv", replyStep } = request;
   checkRequest(request);
   const scoreBound = worstScore(request);
-  const readBound = largestRead(scoreBound, replies?.step);
+  const readBound = largestRead(scoreBound, replyStep);
   const tBits = Math.max(2, Math.floor(Math.log2(Math.max(readBound, largestFeature(featureBits)))) + 2);
   if (tBits > LARGEST_T_BITS) {
     throw new PipelineError(
@@ -95,11 +95,11 @@ export function plan(request: PlanRequest): Plan {
       tried.push(`N = ${n} has room for ${n} features, not ${featureCount}`);
       continue;
     }
-    const needed = roomNeeded({ ...request, replies: undefined }, n, t, LEAST_FLOOD_BITS[modelPrivacy]);
+    const needed = (scoreBound + t * (worstNoise(request, n) + 2 ** LEAST_FLOOD_BITS[modelPrivacy])) * ROUNDING;
     const q = smallestPrime(n, tBits, needed);
     if (q !== undefined) {
-      const whole = assess({ ...request, replies: undefined }, { scheme, n, q, t });
-      return (replies && switchedPlan(request, whole)) ?? whole;
+      const whole = assess(request, { scheme, n, q, t });
+      return (replyStep && switchedPlan(request, whole, replyStep)) || whole;
     }
     tried.push(`N = ${n} needs q above 2^${(Math.log2(needed) + 1).toFixed(1)}, secure up to 2^${MAX_Q_BITS.get(n)}`);
   }
@@ -112,35 +112,47 @@ export function plan(request: PlanRequest): Plan {
   });
 }
 
-/** What q / 2 must exceed for a flooding of so many bits. */
-function roomNeeded(request: PlanRequest, n: number, t: number, floodBits: number): number {
-  const noise = t * (worstNoise(request, n) + 2 ** floodBits);
-  return Math.max(worstScore(request) + noise, noise / noiseShare(request)) * ROUNDING;
-}
-
-/** The plan with switched replies in the same ring, flooded no less than that with whole ones; undefined when there is none, or no gain. */
-function switchedPlan(request: PlanRequest, { params: { scheme, n, t }, floodBits }: Plan): Plan | undefined {
-  const q = smallestPrime(n, Math.log2(t), roomNeeded(request, n, t, floodBits));
-  if (q === undefined) return undefined;
-  const params = { scheme, n, q, t };
-  return bitsOf(request, params) < residueBits(params) ? assess(request, params) : undefined;
+/**
+ * The plan with switched replies in the same ring, flooded no less than that with whole ones: under its prime, or one of a bit more, which
+ * leaves room for fewer bits of the reply; whichever makes frame and reply together smaller. Undefined when neither helps.
+ */
+function switchedPlan(request: PlanRequest, { params, floodBits, scoreBound }: Plan, step: number): Plan | undefined {
+  const { n, t } = params;
+  const noise = worstNoise(request, n, LOG2_SHARED_TAIL);
+  const larger = smallestPrime(n, Math.log2(t), 2 ** (residueBits(params) - 1));
+  let best: { params: Params; replies: ReplyForm; total: number } | undefined;
+  for (const q of larger === undefined ? [params.q] : [params.q, larger]) {
+    const tried = { ...params, q };
+    const least = leastReplyBits(tried, step) ?? Number.POSITIVE_INFINITY;
+    for (let bits = least; bits < residueBits(tried) && bits <= LARGEST_REPLY_BITS; bits++) {
+      const replies = { bits, step };
+      if (floodingIn(tried, scoreBound, noise, replies) < floodBits) continue;
+      const total = residueBits(tried) + bits;
+      if (best === undefined || total < best.total) best = { params: tried, replies, total };
+      break;
+    }
+  }
+  return best && assess(request, best.params, best.replies);
 }
 
 /**
  * What given parameters do for these heads: how a service takes up parameters that were planned, and deployed, before.
+ * @param replies how replies are sent; undefined for whole ones
  * @throws {PipelineError} PLAN_REFUSED, with the numbers, when a head could decrypt wrongly or flooding would be too small
  */
-export function assess(request: PlanRequest, params: Params): Plan {
-  checkRequest(request);
+export function assess(request: PlanRequest, params: Params, replies?: ReplyForm): Plan {
+  checkRequest({ ...request, replyStep: replies?.step });
   const { featureCount, featureBits, keyMode, modelPrivacy } = request;
   const { n, q, t } = params;
   const scoreBound = worstScore(request);
-  const noise = worstNoise(request, n);
-  const half = Number(q / 2n) / ROUNDING;
-  const room = Math.min(half - scoreBound, half * noiseShare(request)) - t * noise;
-  const floodBits = Math.min(LARGEST_FLOOD_BITS, Math.floor(Math.log2(Math.max(1, room / t))));
-  const readBound = largestRead(scoreBound, request.replies?.step);
-  const fits = featureCount <= n && Math.max(readBound, largestFeature(featureBits)) < t / 2 && floodBits >= LEAST_FLOOD_BITS[modelPrivacy];
+  const noise = worstNoise(request, n, replies && LOG2_SHARED_TAIL);
+  const floodBits = floodingIn(params, scoreBound, noise, replies);
+  const readBound = largestRead(scoreBound, replies?.step);
+  const fits =
+    featureCount <= n &&
+    Math.max(readBound, largestFeature(featureBits)) < t / 2 &&
+    floodBits >= LEAST_FLOOD_BITS[modelPrivacy] &&
+    (replies?.bits ?? 0) <= LARGEST_REPLY_BITS;
   if (!fits) {
     throw new PipelineError(
       "PLAN_REFUSED",
@@ -151,6 +163,7 @@ export function assess(request: PlanRequest, params: Params): Plan {
         tBits: Math.log2(t),
         featureCount,
         leastFloodBits: LEAST_FLOOD_BITS[modelPrivacy],
+        ...(replies && { replyBits: replies.bits, replyStep: replies.step }),
       },
     );
   }
@@ -167,39 +180,20 @@ export function assess(request: PlanRequest, params: Params): Plan {
     scoreBound,
     noiseBits,
     marginBits: Math.log2(Number(q)) - 1 - noiseBits,
-    replies: request.replies && { step: request.replies.step, bits: givenBits(request, params) },
+    replies,
   };
 }
 
 /** Largest |score| that can be read: rounding to a step may lead away from zero. */
 const largestRead = (scoreBound: number, step = 1) => scoreBound + step / 2;
 
-/**
- * The share of q / 2 that noise and flooding may take. Whole replies leave none of it unused. Exact switched ones leave half of it to
- * their rounding, for a bit of q: every bit less than that would cost the reply one bit per residue and more.
- */
-const noiseShare = ({ replies }: PlanRequest) => (replies?.step === 1 ? 0.5 : 1);
-
-/** Fewest bits of a switched reply under these parameters, for all noise that `assess` lets pass; Infinity when they are too many. */
-function bitsOf(request: PlanRequest, { n, q, t }: Params): number {
-  const share = noiseShare(request) / 2 + worstScore(request) / Number(q);
-  return leastReplyBits({ n, t }, request.replies!.step, share) ?? Number.POSITIVE_INFINITY;
-}
-
-/** @throws {PipelineError} PLAN_REFUSED when scores would not be right to a step in the bits that are given */
-function givenBits(request: PlanRequest, params: Params): number {
-  const { step, bits } = request.replies!;
-  const least = bitsOf(request, params);
-  const chosen = bits ?? least;
-  if (chosen < least || chosen > LARGEST_REPLY_BITS) {
-    throw new PipelineError("PLAN_REFUSED", `replies of ${chosen} bits do not keep scores right to a step of ${step}`, {
-      step,
-      bits: chosen,
-      leastBits: least,
-      largestBits: LARGEST_REPLY_BITS,
-    });
-  }
-  return chosen;
+/** Bits of the flooding for which there is room beside score and noise, and beside the rounding of switched replies; at most 40, 0 for none. */
+function floodingIn(params: Params, scoreBound: number, noise: number, replies: ReplyForm | undefined): number {
+  const { q, t } = params;
+  const half = Number(q / 2n) / ROUNDING;
+  const limit = replies === undefined ? half : Math.min(half, 2 * half * noiseLeft(params, replies));
+  const room = limit - scoreBound - t * noise;
+  return Math.min(LARGEST_FLOOD_BITS, Math.floor(Math.log2(Math.max(1, room / t))));
 }
 
 const largestFeature = (bits: number) => 2 ** (bits - 1) - 1;
@@ -214,8 +208,7 @@ function worstScore({ heads, featureBits }: PlanRequest): number {
 }
 
 /** Bound on one noise coefficient of a sanitised but not flooded reply, in units of the error. */
-function worstNoise(request: PlanRequest, n: number): number {
-  const tail = request.replies === undefined ? LOG2_TAIL_PROBABILITY : LOG2_SHARED_TAIL;
+function worstNoise(request: PlanRequest, n: number, tail = LOG2_TAIL_PROBABILITY): number {
   const merges = mergesOf(request, n);
   const products = request.heads.flatMap(({ weights }) => weights.map((w) => productBound(w, n, request.keyMode, merges, tail)));
   return Math.max(...products) + sanitiserBound(n, tail);
@@ -254,15 +247,15 @@ function norm1(weights: ArrayLike<number>): number {
   return sum;
 }
 
-function checkRequest({ featureCount, featureBits, heads, maxMerges, replies }: PlanRequest): void {
+function checkRequest({ featureCount, featureBits, heads, maxMerges, replyStep }: PlanRequest): void {
   const refuse = (what: string, facts: Record<string, number> = {}) => {
     throw new PipelineError("PLAN_REFUSED", what, facts);
   };
   if (!Number.isInteger(featureCount) || featureCount < 1) refuse("featureCount must be a whole number of at least 1", { featureCount });
   if (!Number.isInteger(featureBits) || featureBits < 2 || featureBits > 16) refuse("featureBits must be from 2 to 16", { featureBits });
   if (!Number.isInteger(maxMerges) || maxMerges < 1) refuse("maxMerges must be a whole number of at least 1", { maxMerges });
-  if (replies !== undefined && !(Number.isInteger(Math.log2(replies.step)) && replies.step >= 1))
-    refuse("the step of replies must be a power of two of at least 1", { step: replies.step });
+  if (replyStep !== undefined && !(Number.isInteger(Math.log2(replyStep)) && replyStep >= 1))
+    refuse("the step of replies must be a power of two of at least 1", { replyStep });
   if (heads.length === 0 || heads.some((head) => head.weights.length === 0))
     refuse("a plan needs at least one head with at least one output");
   for (const head of heads) {

@@ -34,13 +34,13 @@ export function roundingBound(n: number): number {
   return Math.sqrt(2 * proxy * Math.LN2 * (1 - LOG2_SHARED_TAIL)) + ROUNDING_ERROR;
 }
 
-/**
- * The fewest bits at which what is read lies within half a step of the exact score.
- * @param share of a step that the noise under q takes: (t |e| + |m|) / q, in units of the score; below step / 2
- * @returns undefined when more than 41 bits would be needed
- */
-export function leastReplyBits({ n, t }: Pick<Params, "n" | "t">, step: number, share: number): number | undefined {
-  const left = step / 2 - share;
-  const bits = Math.max(1, Math.floor(Math.log2((roundingBound(n) * t) / left)) + 1);
-  return left > 0 && bits <= LARGEST_REPLY_BITS ? bits : undefined;
+/** What rounding leaves of half a step for (t |e| + |m|) / q, the noise under q, in units of the score. Not above 0 when it leaves nothing. */
+export function noiseLeft({ n, t }: Pick<Params, "n" | "t">, { bits, step }: ReplyForm): number {
+  return step / 2 - (roundingBound(n) * t) / 2 ** bits;
+}
+
+/** The fewest bits with which rounding leaves anything; undefined when more than 41 would be needed. */
+export function leastReplyBits({ n, t }: Pick<Params, "n" | "t">, step: number): number | undefined {
+  const bits = Math.max(1, Math.floor(Math.log2((2 * roundingBound(n) * t) / step)) + 1);
+  return bits <= LARGEST_REPLY_BITS ? bits : undefined;
 }

@@ -34,7 +34,7 @@ export function deploySegments({ featureSet, head, card, keyMode, modelPrivacy, 
     keyMode,
     maxMerges: 1,
     modelPrivacy,
-    replies: { step: 1 },
+    replyStep: 1,
   });
   const featureSetId = documentId(featureSet);
   const document: Head = { kind: "head", version: 1, featureSetId, ...head };

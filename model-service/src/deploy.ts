@@ -13,6 +13,11 @@ export type Candidate = {
   readonly card: Omit<ModelCard, "kind" | "version" | "headId" | "featureSetId" | "scale">;
 };
 
+/** The candidate under a card that asks for a precision; as it is for 0. */
+export function withPrecision(candidate: Candidate, precision: number): Candidate {
+  return precision > 0 ? { ...candidate, card: { ...candidate.card, precision } } : candidate;
+}
+
 export type DeployRequest = {
   readonly featureSet: FeatureSet;
   readonly candidates: readonly Candidate[];
@@ -46,7 +51,7 @@ export function deploy(request: DeployRequest): Deployed {
     keyMode,
     maxMerges,
     modelPrivacy,
-    replies: replies === "whole" ? undefined : { step: Math.min(...steps) },
+    replyStep: replies === "whole" ? undefined : Math.min(...steps),
   });
   const featureSetId = documentId(featureSet);
   const heads = candidates.map(({ head }): Head => ({ kind: "head", version: 1, featureSetId, ...head }));

@@ -48,9 +48,9 @@ export class ServedHeads {
           keyMode: deployment.keyMode,
           maxMerges: deployment.maxMerges,
           modelPrivacy,
-          replies: deployment.replies,
         },
         params,
+        deployment.replies,
       );
       this.#params.add(paramsId(params));
       this.#served.set(key(paramsId(params), featureSetId, deployment.keyMode), {

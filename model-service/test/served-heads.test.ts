@@ -66,7 +66,7 @@ describe("served heads", () => {
   });
 
   it("are refused when scores would not be right in as many bits as the deployment says", () => {
-    const replies = { ...deployment.replies!, bits: deployment.replies!.bits - 1 };
+    const replies = { ...deployment.replies!, bits: Math.log2(deployment.params.t) + 8 };
     expect(codeOf(() => new ServedHeads([{ ...small.served, deployment: { ...deployment, replies } }]))).toBe("PLAN_REFUSED");
   });
 

@@ -56,8 +56,6 @@ export async function cmapssScenario(folder: string, set: CmapssSet, gateways: n
             link: "identity",
             range: [0, CAP],
             unit: "cycles",
-            // A seventieth of the RMSE: see decision 13 for what it does to predictions.
-            precision: 0.2,
             alert: { direction: "below", raise: HORIZON, clear: 1.5 * HORIZON },
             training: {
               data: `C-MAPSS train_${set}`,

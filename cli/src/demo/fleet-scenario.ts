@@ -69,7 +69,6 @@ export function fleetScenario({ seed, machines, gateways, steps, paceMs }: Fleet
             link: "logistic",
             range: null,
             unit: "probability",
-            precision: 0.002,
             alert: { direction: "above", raise: 0.5, clear: 0.15 },
             training: {
               data: `simulated fleet, seed ${seed + 1}, run to failure`,

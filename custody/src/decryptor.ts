@@ -28,7 +28,7 @@ export interface ReplyDecryptor extends Disposable {
 /**
  * @param featureCount F, which fixes where the scores stand
  * @param replies how the deployment says that replies are sent; undefined for whole ones
- * @throws {PipelineError} KEY_MISMATCH when the secret key was not made for these parameters; PLAN_REFUSED when the deployment's step is too
+ * @throws {PipelineError} KEY_MISMATCH when the secret key was not made for these parameters; DOCUMENT_INVALID when the step is too
  *   small for its bits
  */
 export async function openDecryptor(

@@ -9,15 +9,15 @@ import type { ReplyDecryptor } from "./decryptor.ts";
  * Decrypts switched replies in plain integer arithmetic: c0 + c1 s modulo 2^bits at the score positions. All sums stay below 2^53, so
  * doubles are exact. No step depends on the key but the values that are multiplied: no branch and no index.
  * @param secret [N] coefficients of the secret key, each -1, 0 or 1; copied, and the copy is wiped when the decryptor is disposed of
- * @throws {PipelineError} PLAN_REFUSED when the step is smaller than the noise of a decryption: such scores would tell of the secret key
+ * @throws {PipelineError} DOCUMENT_INVALID when the step is smaller than the noise of a decryption: such scores would tell of the secret key
  *   (each is then an equation in its coefficients, and N of them give it), so nobody's deployment may ask for them
  */
 export function switchedDecryptor(params: Params, secret: Int8Array, featureCount: number, { bits, step }: ReplyForm): ReplyDecryptor {
   const { n, t } = params;
   const least = leastReplyBits(params, step);
   if (least === undefined || bits < least) {
-    const what = `replies of ${bits} bits cannot be right to a step of ${step}, and their scores would tell of the key`;
-    throw new PipelineError("PLAN_REFUSED", what, { bits, step, leastBits: least ?? 0 });
+    const what = `replies: ${bits} bits cannot be right to a step of ${step}, and such scores would tell of the secret key`;
+    throw new PipelineError("DOCUMENT_INVALID", what, { bits, step, leastBits: least ?? 0 });
   }
   const modulus = 2 ** bits;
   const perStep = t / (modulus * step);

@@ -219,7 +219,7 @@ it("a deployment whose step is finer than the noise is refused by the plant: its
     { bits: replies!.bits - 1, step: replies!.step },
     { bits: 20, step: 1 },
   ])
-    expect(await open(form)).toBe("PLAN_REFUSED");
+    expect(await open(form)).toBe("DOCUMENT_INVALID");
 });
 
 it("replies of another length, another form or with padding are refused; so are secret keys of others, and after disposal no key is left", async () => {

@@ -142,9 +142,9 @@ describe("planner", () => {
         const tooFew = refusalOf(() => assess(from, params, { step, bits: leastReplyBits(params, step)! - 1 }));
         expect(isPipelineError(tooFew, "PLAN_REFUSED") && tooFew.facts).toMatchObject({ replyStep: step });
       }),
-      { numRuns: 60, seed: 66 },
+      { numRuns: 40, seed: 66 },
     );
-    expect(switched).toBeGreaterThan(15);
+    expect(switched).toBeGreaterThan(10);
     // Exact scores of 34 bits would need more than 41: they come whole.
     const large = { ...request, featureCount: 1, heads: [{ weights: [[1]], bias: [2 ** 33] }] };
     expect(plan({ ...large, replyStep: 1 })).toEqual(plan(large));

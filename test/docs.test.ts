@@ -9,9 +9,11 @@ import { segmentCommand } from "@smile/cli/segment-command";
 import { simulateCommand } from "@smile/cli/simulate-command";
 import { trainCommand } from "@smile/cli/train-command";
 import { edgeAgentCommand } from "@smile/edge-agent/command";
+import { segmentScheduleCommand } from "@smile/edge-agent/jobs/schedule-command";
 import { catalogue } from "@smile/errors/catalogue";
 import { modelServiceCommand } from "@smile/model-service/command";
 import { plantConsoleCommand } from "@smile/plant-console/command";
+import { segmentConsoleCommand } from "@smile/plant-console/segments/command";
 import { silentLogger } from "@smile/runtime/logging";
 import { LOG_TOPICS } from "@smile/schemas/topics";
 import { streamProcessorCommand } from "@smile/stream-processor/command";
@@ -103,7 +105,14 @@ function leaves(schema: Json, key: string, required: boolean): Leaf[] {
 }
 
 describe("configuration", () => {
-  const commands = [streamProcessorCommand, modelServiceCommand, plantConsoleCommand, edgeAgentCommand];
+  const commands = [
+    streamProcessorCommand,
+    modelServiceCommand,
+    plantConsoleCommand,
+    edgeAgentCommand,
+    segmentScheduleCommand,
+    segmentConsoleCommand,
+  ];
 
   it.each(commands)("operations.md has every key of $name with its default and its variable", async (command) => {
     const { schema, envNames } = await configurationOf(command);

@@ -1,9 +1,11 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { zeroCounters } from "@smile/edge-agent/counters";
+import { scheduleMetrics } from "@smile/edge-agent/jobs/schedule-metrics";
 import { agentMetrics, keyMetrics } from "@smile/edge-agent/metrics";
 import { modelServiceMetrics, scoringHistogram } from "@smile/model-service/metrics";
 import { consoleMetrics, windowToRiskHistogram } from "@smile/plant-console/metrics";
+import { segmentConsoleMetrics } from "@smile/plant-console/segments/segment-metrics";
 import { type DurationHistogram, type MetricDefinition, Metrics } from "@smile/runtime/metrics";
 import { timeSeriesMetrics } from "@smile/runtime/monitoring";
 import { plantRegistryMetrics } from "@smile/runtime/plant-registry-metrics";
@@ -15,14 +17,20 @@ import { ROOT } from "./support/smile-process.ts";
 const none = {} as never;
 const services: Record<string, readonly (MetricDefinition | DurationHistogram)[]> = {
   smile_edge_agent_: [...agentMetrics({ counters: zeroCounters(), spool: { frames: 0, bytes: 0 } }), ...keyMetrics({}, undefined)],
+  smile_segment_source_: scheduleMetrics({ counters: none, framesLeft: 0 }),
   smile_stream_processor_: processorMetrics({
-    counters: { ingress: none, merging: none, egress: none },
+    counters: { ingress: none, merging: none, egress: none, jobs: none },
     endpoints: none,
+    jobsWaiting: none,
     lag: none,
     plantLags: none,
   }),
-  smile_model_service_: [...modelServiceMetrics({ counters: none, lag: none, deadLettersSuppressed: none }), scoringHistogram()],
+  smile_model_service_: [
+    ...modelServiceMetrics({ counters: none, jobCounters: none, lag: none, deadLettersSuppressed: none }),
+    scoringHistogram(),
+  ],
   smile_plant_console_: [...consoleMetrics({ console: none, store: none, lastStoredMs: none }), windowToRiskHistogram()],
+  smile_segment_console_: segmentConsoleMetrics(none),
   smile_plant_: plantRegistryMetrics(none),
   "": [...processMetrics(), ...timeSeriesMetrics({ counters: none, spool: none })],
 };

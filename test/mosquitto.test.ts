@@ -8,14 +8,16 @@ import { openEmbeddedLog, openTemporaryLog } from "@smile/runtime/embedded-log";
 import type { Log } from "@smile/runtime/log";
 import { silentLogger } from "@smile/runtime/logging";
 import { openMqtt } from "@smile/runtime/mqtt-client";
+import { FixedRegistry } from "@smile/runtime/plant-registry";
 import { deliveryCodec, frameCodec, scoreCodec } from "@smile/schemas/envelopes";
 import { identityHash } from "@smile/schemas/plant-register";
-import { cursorTopic, framesTopic, LOG_TOPICS, scoresTopic } from "@smile/schemas/topics";
+import { cursorTopic, framesTopic, jobFramesTopic, LOG_TOPICS, scoresTopic } from "@smile/schemas/topics";
 import { startStreamProcessor } from "@smile/stream-processor/service";
 import { expect, it } from "vitest";
 import { collect } from "./support/collect.ts";
 import { describeWithMosquitto, Mosquitto } from "./support/mosquitto.ts";
 import { PLANT, type SmallDeployment, smallDeployment, temporaryFolder } from "./support/small-deployment.ts";
+import { RECORDS, smallSegments } from "./support/small-segments.ts";
 import { startSmile } from "./support/smile-process.ts";
 import { watchedLog } from "./support/watched-log.ts";
 
@@ -87,6 +89,40 @@ describeWithMosquitto("with Mosquitto as the broker", () => {
       await Promise.race([arrived.promise, delay(200)]);
     }
     expect(Object.fromEntries(scores)).toEqual(Object.fromEntries(numbers(0, 40).map((i) => [i, small.score(small.window(i))])));
+  });
+
+  it("lets frames of a stream pass while a job's wait, and those go on once they are scored", async () => {
+    await using mosquitto = await Mosquitto.open();
+    using small = await smallDeployment();
+    using segments = await smallSegments(["north"]);
+    await using log = await openTemporaryLog({ logger });
+    const plants = new FixedRegistry([small.plant.register, segments.plants.get("north")!.register]);
+    await using processor = await startStreamProcessor({
+      ...{ log, logger, plants, partitions: 1, limits: { lingerMs: 20, openPerKind: 4 }, jobBacklog: 2 },
+      deployments: [small.deployed.deployment, segments.deployment],
+      frames: { broker: mosquitto.url, clientId: "ingress" },
+      scores: { broker: mosquitto.url, clientId: "egress" },
+    });
+    await using gateway = openGateway(mosquitto.url);
+    await Promise.all([gateway.ready(), until(() => processor.endpoints.frames.connected)]);
+    await Promise.all(numbers(0, 10).map((i) => gateway.publish(jobFramesTopic("north", RECORDS), segments.frame("north", i, 10))));
+    await until(() => processor.jobsWaiting() > 0);
+    for (const i of numbers(0, 10)) await gateway.publish(framesTopic(PLANT, "g"), frame(small, i));
+    expect(await sequencesWith(log, numbers(0, 10))).toEqual(numbers(0, 10));
+    expect((await log.ends(LOG_TOPICS.jobFrames))[0]!.latest).toBe(2);
+
+    const served = {
+      log,
+      logger,
+      plants,
+      partitions: 1,
+      deployments: [segments.served],
+      signingKey: small.scoreSigner,
+      pool: { threads: 1 },
+    };
+    await using _models = await startModelService(served);
+    const scores = await collect(log, LOG_TOPICS.jobScores, ({ length }) => length >= 10);
+    expect(scores.map(({ value }) => scoreCodec.decode(value).parts[0]!.sequence)).toEqual(numbers(0, 10));
   });
 
   it("gets everything again that the log did not take", async () => {

@@ -23,7 +23,7 @@ import { documentId } from "@smile/schemas/documents";
 import { frameCodec, scoreCodec } from "@smile/schemas/envelopes";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import { isPartSigned, isScoreSigned, signFrame } from "@smile/schemas/signing";
-import { framesTopic, LOG_TOPICS } from "@smile/schemas/topics";
+import { jobFramesTopic, LOG_TOPICS } from "@smile/schemas/topics";
 import { workforce } from "@smile/simulators/workforce/workforce";
 import { workforceMapping } from "@smile/simulators/workforce/workforce-mapping";
 import { startStreamProcessor } from "@smile/stream-processor/service";
@@ -100,11 +100,11 @@ it("a workforce's records go through the pipeline of machine windows as one job,
       },
       plant.signingKeys.get("records")!,
     );
-    return gateway.publish(framesTopic("hr", "records"), frameCodec.encode(frame));
+    return gateway.publish(jobFramesTopic("hr", "records"), frameCodec.encode(frame));
   });
   await Promise.all(sent);
 
-  const scores = await collect(log, LOG_TOPICS.scores, (records) => records.length >= frameCount);
+  const scores = await collect(log, LOG_TOPICS.jobScores, (records) => records.length >= frameCount);
   using decryptor = await openDecryptor(params, keys.secretKey, features, deployment.replies);
   const found = new Map<number, number>();
   for (const { value } of scores) {

@@ -1,6 +1,6 @@
 import type { Logger } from "@smile/runtime/logging";
 import { type MqttOptions, openMqtt } from "@smile/runtime/mqtt-client";
-import { framesTopic } from "@smile/schemas/topics";
+import { WORK_TOPICS, type WorkKind } from "@smile/schemas/topics";
 import type { FrameSender } from "./publisher.ts";
 
 export interface MqttFrameSender extends FrameSender, AsyncDisposable {
@@ -8,8 +8,9 @@ export interface MqttFrameSender extends FrameSender, AsyncDisposable {
 }
 
 /**
- * Sends frames to `smile/v1/{plant}/{gateway}/frames` with QoS 1. Connects in the background and comes back by itself; what was sent
+ * Sends frames to `smile/v1/{plant}/{gateway}/frames`, those of jobs to `.../jobs`, with QoS 1. Connects in the background and comes back by itself; what was sent
  * and not acknowledged is sent again then. The publisher bounds how many frames wait here.
+ * @param options.kind default `streams`; jobs have a connection of their own, for their frames wait while the service is busy
  * @param options.url `mqtt://host:port` or `mqtts://host:port`
  * @param options.tls the gateway's certificate, for `mqtts:`
  * @param options.onConnected called each time a connection stands
@@ -20,6 +21,7 @@ export function openMqttFrameSender(options: {
   url: string;
   plant: string;
   gateway: string;
+  kind?: WorkKind;
   logger: Logger;
   largestBytes?: number;
   onConnected?: () => void;
@@ -27,10 +29,10 @@ export function openMqttFrameSender(options: {
   tls?: MqttOptions["tls"];
   withoutTls?: MqttOptions["withoutTls"];
 }): MqttFrameSender {
-  const { url, plant, gateway, logger, largestBytes, onConnected, reconnectMs, tls, withoutTls } = options;
+  const { url, plant, gateway, kind = "streams", logger, largestBytes, onConnected, reconnectMs, tls, withoutTls } = options;
   const connection = openMqtt({
     url,
-    clientId: `smile-edge-${plant}-${gateway}`,
+    clientId: `smile-edge-${plant}-${gateway}${kind === "jobs" ? "-jobs" : ""}`,
     logger,
     tls,
     withoutTls,
@@ -38,7 +40,7 @@ export function openMqttFrameSender(options: {
     ...(onConnected === undefined ? {} : { onReady: onConnected }),
     ...(reconnectMs === undefined ? {} : { reconnectMs }),
   });
-  const topic = framesTopic(plant, gateway);
+  const topic = WORK_TOPICS[kind].mqtt.frames(plant, gateway);
   return {
     get connected() {
       return connection.connected;

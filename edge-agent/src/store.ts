@@ -3,6 +3,7 @@ import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
 import type { LiftedWindow } from "@smile/features/spec";
 import { SqliteFile } from "@smile/runtime/sqlite";
 import { Ballast } from "./ballast.ts";
+import { type LoggedRow, packRows, unpackRows } from "./row-log.ts";
 import {
   type Dropped,
   type Outgoing,
@@ -34,13 +35,21 @@ export type Commit = {
   readonly opened: readonly LiftedWindow[];
   /** Windows of earlier commits that are sealed in `frames` now. */
   readonly closed: readonly Pick<LiftedWindow, "machine" | "endMs">[];
+  /** Rows since the last commit that no state in `states` covers, in their order. Default: none. */
+  readonly rows?: readonly LoggedRow[];
+  /** The first commit whose rows are needed still: states cover those before it. Default: all are needed. */
+  readonly rowsFrom?: number;
 };
 
 export type StoreOwner = { readonly plant: string; readonly gateway: string; readonly featureSetId: string };
 
+/** Rows by commit. `covers` of a state: the last commit whose rows are in it. */
+const rowTables = "CREATE TABLE row_log (commit_id INTEGER PRIMARY KEY, rows BLOB NOT NULL) STRICT;";
 const tables = `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
-  CREATE TABLE state (machine TEXT PRIMARY KEY, snapshot TEXT NOT NULL, last_row_ms REAL NOT NULL, arrived_ms REAL) STRICT;
+  CREATE TABLE state (machine TEXT PRIMARY KEY, snapshot TEXT NOT NULL, last_row_ms REAL NOT NULL, arrived_ms REAL,
+    covers INTEGER NOT NULL DEFAULT 0) STRICT;
+  ${rowTables}
   CREATE TABLE open_windows (
     machine TEXT NOT NULL, end_ms INTEGER NOT NULL, features BLOB NOT NULL, clipped INTEGER NOT NULL,
     PRIMARY KEY (machine, end_ms)) STRICT;
@@ -51,6 +60,7 @@ const upgrades = [
   `ALTER TABLE spool RENAME TO spool_v1; ${spoolTables} INSERT INTO spool (sequence, envelope) SELECT sequence, envelope FROM spool_v1;
    INSERT INTO spool (sequence, envelope, refused) SELECT sequence, envelope, reason FROM quarantine;
    DROP TABLE spool_v1; DROP TABLE quarantine;`,
+  `ALTER TABLE state ADD COLUMN covers INTEGER NOT NULL DEFAULT 0; ${rowTables}`,
 ];
 /**
  * Sequence numbers are reserved this many at a time, and the reservation is in the main file before any of them is used. So after a
@@ -89,7 +99,7 @@ export type StoreOptions = {
 
 /**
  * What one agent must not forget, in one SQLite file: the frames that wait for their acknowledgement and the gaps between them, the lift
- * of every machine, and the windows that wait for their frame. Held exclusively: a second agent on the same file is refused.
+ * of every machine as a state and the rows that came after it, and the windows that wait for their frame. Held exclusively: a second agent on the same file is refused.
  * Synchronous: a call that returned is on the disk; all throw PipelineError STORE_UNAVAILABLE or FILE_DAMAGED.
  */
 export class EdgeStore implements Disposable {
@@ -105,6 +115,7 @@ export class EdgeStore implements Disposable {
   #nextSequence: number;
   /** Sequences below it may be used. */
   #reserved: number;
+  #nextCommit: number;
   /** First half of every message id of this store, below 2^48. */
   readonly epoch: number;
 
@@ -125,7 +136,7 @@ export class EdgeStore implements Disposable {
       role: "store",
       unavailable: "STORE_UNAVAILABLE",
       tables,
-      version: 2,
+      version: 3,
       upgrades,
       busyMs: 1000,
       pragmas: `PRAGMA locking_mode = EXCLUSIVE; ${limit}`,
@@ -136,6 +147,7 @@ export class EdgeStore implements Disposable {
       this.#ranMs = this.#meta<number>("ranMs");
       this.#nextSequence = this.#meta<number>("nextSequence");
       this.#reserved = this.#nextSequence;
+      this.#nextCommit = this.#lastCommit() + 1;
       this.#reserve(1);
       this.#spool = new Spool(this.#db, { plant: owner.plant, gateway: owner.gateway, epoch: this.epoch }, bounds);
       this.#ballast.take();
@@ -162,6 +174,11 @@ export class EdgeStore implements Disposable {
   /** The sequence number of the next frame that is committed. */
   get nextSequence(): number {
     return this.#nextSequence;
+  }
+
+  /** By which the rows of the next commit are known. */
+  get nextCommit(): number {
+    return this.#nextCommit;
   }
 
   get depth(): SpoolDepth {
@@ -207,6 +224,7 @@ export class EdgeStore implements Disposable {
       try {
         const dropped = this.#transaction(() => this.#write(commit, segments));
         this.#nextSequence += frames.length;
+        this.#nextCommit++;
         return dropped;
       } catch (error) {
         if (!isDiskFull(error) || segments > this.depth.frames) throw error;
@@ -257,6 +275,15 @@ export class EdgeStore implements Disposable {
     return this.#db.all<MachineState>(sql);
   }
 
+  /** Rows that came after the stored state of their machine, in their order, with their commit. Rows of machines without one are left out. */
+  *rowsSinceStates(): Generator<{ readonly commit: number; readonly row: LoggedRow }> {
+    const covers = this.#db.all<{ machine: string; covers: number }>("SELECT machine, covers FROM state");
+    const coverOf = new Map(covers.map((each) => [each.machine, each.covers]));
+    const log = this.#db.each<{ commit: number; rows: Uint8Array }>("SELECT commit_id AS 'commit', rows FROM row_log ORDER BY commit_id");
+    for (const { commit, rows } of log)
+      for (const row of unpackRows(rows)) if (commit > (coverOf.get(row.machine) ?? Number.POSITIVE_INFINITY)) yield { commit, row };
+  }
+
   /** Windows that were lifted and wait for their frame, oldest first. */
   openWindows(): LiftedWindow[] {
     const sql = "SELECT machine, end_ms AS endMs, features, clipped FROM open_windows ORDER BY end_ms, machine";
@@ -266,13 +293,16 @@ export class EdgeStore implements Disposable {
     }));
   }
 
-  #write({ frames, states, opened, closed }: Commit, segments: number): Dropped {
+  #write({ frames, states, opened, closed, rows = [], rowsFrom }: Commit, segments: number): Dropped {
     const dropped = this.#spool.append(frames, this.#nowMs(), segments);
     this.#setMeta("nextSequence", this.#nextSequence + frames.length);
     this.#setMeta("ranMs", this.#nowMs());
-    for (const { machine, snapshot, lastRowMs, arrivedMs } of states) {
-      this.#db.run("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)", machine, snapshot, lastRowMs, arrivedMs);
-    }
+    const put = `INSERT INTO state (machine, snapshot, last_row_ms, arrived_ms, covers) VALUES (?, ?, ?, ?, ?) ON CONFLICT (machine) DO UPDATE
+      SET snapshot = excluded.snapshot, last_row_ms = excluded.last_row_ms, arrived_ms = excluded.arrived_ms, covers = excluded.covers`;
+    for (const { machine, snapshot, lastRowMs, arrivedMs } of states)
+      this.#db.run(put, machine, snapshot, lastRowMs, arrivedMs, this.#nextCommit);
+    if (rows.length > 0) this.#db.run("INSERT INTO row_log (commit_id, rows) VALUES (?, ?)", this.#nextCommit, packRows(rows));
+    if (rowsFrom !== undefined) this.#db.run("DELETE FROM row_log WHERE commit_id < ?", rowsFrom);
     for (const { machine, endMs } of closed) this.#db.run("DELETE FROM open_windows WHERE machine = ? AND end_ms = ?", machine, endMs);
     for (const { machine, endMs, features, clipped } of opened) {
       const bytes = new Uint8Array(features.buffer, features.byteOffset, features.byteLength);
@@ -326,6 +356,11 @@ export class EdgeStore implements Disposable {
     this.#db.transaction(() => this.#setMeta("reserved", reserved));
     this.#db.first("PRAGMA wal_checkpoint(TRUNCATE)");
     this.#reserved = reserved;
+  }
+
+  #lastCommit(): number {
+    const sql = "SELECT max((SELECT coalesce(max(commit_id), 0) FROM row_log), (SELECT coalesce(max(covers), 0) FROM state)) AS last";
+    return this.#db.first<{ last: number }>(sql)!.last;
   }
 
   #checkPages(path: string): void {

@@ -7,6 +7,8 @@ import { type AssembleRule, FrameAssembler, type SealedWindows } from "./assembl
 import type { AgentCounters } from "./counters.ts";
 import type { EnvelopeSealer } from "./envelope-sealer.ts";
 import type { LaneMap } from "./lane-map.ts";
+import { type LoggedRow, rowBytes } from "./row-log.ts";
+import { SnapshotPace } from "./snapshot-pace.ts";
 import type { Dropped, SealedFrame } from "./spool.ts";
 import type { EdgeStore, MachineState } from "./store.ts";
 
@@ -49,8 +51,17 @@ export class WindowPipeline {
   readonly #covered = new Map<string, number>();
   /** Newest row per machine. */
   readonly #lastRowMs = new Map<string, number>();
+  /** Sensors and settings whose values are kept of a row. */
+  readonly #fields: readonly string[];
+  readonly #pace = new SnapshotPace();
+  /** Machines with a stored state that fits this lift: what came after it is in rows. */
+  readonly #stored = new Set<string>();
+  /** States of machines without a lane, whose rows an earlier run left behind, as they are to be stored. */
+  readonly #parked = new Map<string, MachineState>();
   // Since the last commit:
-  readonly #touched = new Set<string>();
+  #rows: LoggedRow[] = [];
+  /** Machines whose rows do not say where their lift stands. */
+  readonly #unreplayable = new Set<string>();
   readonly #opened = new Set<LiftedWindow>();
   #closed: LiftedWindow[] = [];
   #frames: PendingFrame[] = [];
@@ -64,8 +75,9 @@ export class WindowPipeline {
     this.#parts = parts;
     this.#stream = new WindowStream(parts.featureSet, { onRefused: (refusal) => this.#refuse(refusal) });
     this.#assembler = new FrameAssembler(parts.places, parts.rule);
-    const states = parts.store.states().filter((state) => parts.places.has(state.machine) && this.#restore(state));
-    const arrived = states.flatMap(({ machine, arrivedMs }) => (arrivedMs === null ? [] : [[machine, arrivedMs] as const]));
+    const { sensors, regimes } = parts.featureSet;
+    this.#fields = [...sensors, ...(regimes?.settings ?? [])];
+    const arrived = this.#restoreAll();
     const stored = parts.store.openWindows();
     const open = stored.filter(({ machine }) => parts.places.has(machine));
     const withoutLane = stored.filter(({ machine }) => !parts.places.has(machine));
@@ -81,7 +93,7 @@ export class WindowPipeline {
 
   /** Whether a commit would change anything. */
   get uncommitted(): boolean {
-    return this.#touched.size > 0 || this.#frames.length > 0 || this.#closed.length > 0;
+    return this.#rows.length > 0 || this.#unreplayable.size > 0 || this.#frames.length > 0 || this.#closed.length > 0;
   }
 
   /** When `tick` has something to do next, on the monotonic clock; null while nothing is open. */
@@ -103,7 +115,7 @@ export class WindowPipeline {
     const after = this.#stream.counters;
     const coveredMs = this.#covered.get(row.machine);
     if (after.accepted > accepted) {
-      this.#touched.add(row.machine);
+      this.#rows.push(this.#logged(row));
       this.#lastRowMs.set(row.machine, Math.max(row.timeMs, this.#lastRowMs.get(row.machine) ?? row.timeMs));
       if (coveredMs !== undefined && row.timeMs > coveredMs) this.#covered.delete(row.machine);
     } else if (after.late + after.duplicate > late + duplicate) {
@@ -123,7 +135,7 @@ export class WindowPipeline {
   /** Emits the windows still open in the lifts: for the end of a stream, not for a restart. */
   flush(atMs: number): void {
     const windows = this.#stream.flush();
-    for (const machine of this.#lastRowMs.keys()) this.#touched.add(machine);
+    for (const machine of this.#lastRowMs.keys()) this.#unreplayable.add(machine);
     this.#assemble(windows, atMs);
   }
 
@@ -140,12 +152,20 @@ export class WindowPipeline {
     if (!this.uncommitted) return;
     const { store, counters, gateway, hooks } = this.#parts;
     const frames = this.#frames;
+    const plan = this.#planStates();
     const dropped = store.commit({
       frames,
-      states: [...this.#touched].map((machine) => this.#state(machine)),
+      states: [...plan.states.values()],
       opened: [...this.#opened],
       closed: this.#closed,
+      rows: this.#rows.filter(({ machine }) => !plan.states.has(machine)),
+      rowsFrom: this.#pace.neededFrom(plan) ?? store.nextCommit + 1,
     });
+    this.#pace.done(plan);
+    for (const machine of plan.states.keys()) {
+      this.#stored.add(machine);
+      this.#parked.delete(machine);
+    }
     counters.commits++;
     counters.droppedFrames += dropped.frames;
     counters.droppedWindows += dropped.windows;
@@ -153,7 +173,8 @@ export class WindowPipeline {
     this.#frames = [];
     this.#closed = [];
     this.#opened.clear();
-    this.#touched.clear();
+    this.#rows = [];
+    this.#unreplayable.clear();
     for (const { sequence, sealed } of frames) {
       counters.framedWindows += sealed.entries.length;
       const frameId = { gateway, epoch: store.epoch, sequence };
@@ -186,6 +207,19 @@ export class WindowPipeline {
     this.#parts.hooks.onRefused?.(refusal);
   }
 
+  /** A machine's first state is stored at once, and that which rows cannot tell; the others as the pace has it. */
+  #planStates() {
+    const commit = this.#parts.store.nextCommit;
+    const required = new Set(this.#unreplayable);
+    let bytes = 0;
+    for (const row of this.#rows) {
+      bytes += rowBytes(row);
+      this.#pace.wait(row.machine, commit);
+      if (!this.#stored.has(row.machine)) required.add(row.machine);
+    }
+    return this.#pace.plan(bytes, (machine) => this.#parked.get(machine) ?? this.#state(machine), required);
+  }
+
   #state(machine: string): MachineState {
     return {
       machine,
@@ -195,16 +229,68 @@ export class WindowPipeline {
     };
   }
 
+  /**
+   * Puts every lift where the last commit left it: its state, then the rows after it. The windows that those make are on the disk already,
+   * open or in a frame.
+   * @returns newest window end per machine with a lane
+   */
+  #restoreAll(): Map<string, number> {
+    const { store, places } = this.#parts;
+    const arrived = new Map<string, number>();
+    const restore = (state: MachineState) => {
+      if (!this.#restore(state)) return;
+      this.#stored.add(state.machine);
+      if (state.arrivedMs !== null) arrived.set(state.machine, state.arrivedMs);
+    };
+    const withoutLane = new Map<string, MachineState>();
+    for (const state of store.states()) {
+      if (places.has(state.machine)) restore(state);
+      else withoutLane.set(state.machine, state);
+    }
+    const behind = new Set<string>();
+    for (const { commit, row } of store.rowsSinceStates()) {
+      const { machine } = row;
+      const left = withoutLane.get(machine);
+      if (left !== undefined && !behind.has(machine)) restore(left);
+      behind.add(machine);
+      if (!this.#stored.has(machine)) continue; // of another lift
+      const ends = this.#stream.push({ machine, timeMs: row.timeMs, values: this.#valuesOf(row) });
+      for (const { endMs } of ends) arrived.set(machine, endMs);
+      this.#lastRowMs.set(machine, Math.max(row.timeMs, this.#lastRowMs.get(machine)!));
+      this.#pace.wait(machine, commit);
+    }
+    for (const machine of this.#stored) {
+      if (places.has(machine)) this.#covered.set(machine, this.#lastRowMs.get(machine)!);
+      else this.#park(machine, arrived);
+    }
+    return arrived;
+  }
+
+  /** A machine that left the lease does nothing here any more, but its rows are kept until a state covers them. */
+  #park(machine: string, arrived: Map<string, number>): void {
+    this.#parked.set(machine, { ...this.#state(machine), arrivedMs: arrived.get(machine) ?? null });
+    this.#stream.forget(machine);
+    this.#lastRowMs.delete(machine);
+    arrived.delete(machine);
+  }
+
+  #logged({ machine, timeMs, values }: Row): LoggedRow {
+    return { machine, timeMs, values: this.#fields.map((field) => values[field]!) };
+  }
+
+  #valuesOf({ values }: LoggedRow): Row["values"] {
+    return Object.fromEntries(this.#fields.map((field, i) => [field, values[i]!]));
+  }
+
   /** @returns false when the machine starts a new life */
   #restore({ machine, snapshot, lastRowMs }: MachineState): boolean {
     try {
       this.#stream.restore(machine, JSON.parse(snapshot));
     } catch (error) {
       if (!isPipelineError(error) || error.facts.field !== "stateKey") throw error;
-      this.#parts.hooks.onForgotten?.(machine);
+      if (this.#parts.places.has(machine)) this.#parts.hooks.onForgotten?.(machine);
       return false;
     }
-    this.#covered.set(machine, lastRowMs);
     this.#lastRowMs.set(machine, lastRowMs);
     return true;
   }

@@ -25,7 +25,13 @@ export const catalogue = {
   JOB_EXISTS: { retriable: false, fix: "resume the job of this id, or begin another under a new id" },
   JOB_UNKNOWN: { retriable: false, fix: "name a job that was begun here, in this store" },
   JOB_CHANGED: { retriable: false, fix: "resume with what the job began with, or cancel it and begin another" },
+  JOB_BUSY: { retriable: true, fix: "wait until the process that sends this store's jobs has ended, or end it" },
   JOB_ENDED: { retriable: false, fix: "begin another job; one that is done or cancelled goes no further" },
+  JOB_INCOMPLETE: { retriable: false, fix: "wait until every record is answered once; where that stays out, begin another job" },
+  RELEASE_DIFFERENCING: {
+    retriable: false,
+    fix: "leave the release, or run again when at least as many people changed as the smallest group has; together with an earlier release it would tell about a few people",
+  },
 
   // Identities, certificates and secrets at rest
   PASSPHRASE_MISSING: {
@@ -70,6 +76,10 @@ export const catalogue = {
   BROKER_DOWN: { retriable: true, fix: "check the broker's address and that its listener answers" },
   BROKER_REFUSED: { retriable: false, fix: "check the client's id and credentials, and which topics the broker lets it use" },
   QUOTA_EXCEEDED: { retriable: true, fix: "send less, or have the plant's quota raised; what is not acknowledged is sent again" },
+  BACKLOG_FULL: {
+    retriable: true,
+    fix: "nothing while jobs are scored: what is not acknowledged is sent again; otherwise see that a model service with their deployment runs",
+  },
   MESSAGE_TOO_LARGE: { retriable: false, fix: "send less per message, or raise the largest packet at both ends" },
   WORKER_DIED: {
     retriable: false,

@@ -6,7 +6,7 @@ import { type Params, paramsId } from "./params.ts";
 import type { Sanitiser } from "./sanitise.ts";
 import { SanitiserStock } from "./sanitiser-stock.ts";
 import type { ScoringHead } from "./scoring.ts";
-import type { Answer, Task } from "./worker-protocol.ts";
+import type { Answer, Task, WorkerSetup } from "./worker-protocol.ts";
 
 /** A plant's public key: what its replies are sanitised with. */
 export type SanitisingKey = { readonly keyId: string; readonly publicKey: Uint8Array };
@@ -28,10 +28,17 @@ export type ScoringPoolOptions = {
   readonly sanitisersPerKey?: number;
   /** JavaScript heap of one worker in MiB, WASM not counted; a worker that wants more dies, and is replaced. */
   readonly heapMbPerWorker?: number;
+  /** For work that nobody waits for: the workers take what other threads leave of the processor. On Linux only. Default false. */
+  readonly background?: boolean;
 };
 
 /** Keys whose sanitisers are kept ready; beyond that the one unused for longest loses its stock. */
 const STOCKED_KEYS = 64;
+/**
+ * Beside a thread of normal priority that wants a whole core too, a worker gets a tenth of it (weights 110 and 1024 of Linux'
+ * `sched_prio_to_weight`): little enough not to be in the way, and a busy machine does not stop its work.
+ */
+const BACKGROUND_NICENESS = 10;
 /** A task whose worker died is tried this often in all: a task that kills every worker must not go on for ever. */
 const ATTEMPTS = 3;
 
@@ -49,13 +56,20 @@ export class ScoringPool implements AsyncDisposable {
   #closed = false;
 
   constructor(options: ScoringPoolOptions = {}) {
-    const { threads = availableParallelism(), maxJobs = 8 * threads, sanitisersPerKey = 32, heapMbPerWorker = 96 } = options;
+    const {
+      threads = availableParallelism(),
+      maxJobs = 8 * threads,
+      sanitisersPerKey = 32,
+      heapMbPerWorker = 96,
+      background = false,
+    } = options;
     this.#maxJobs = maxJobs;
     this.#sanitisersPerKey = sanitisersPerKey;
     this.#workers = new Piscina({
       filename: new URL("./worker.ts", import.meta.url).href,
       minThreads: threads,
       maxThreads: threads,
+      workerData: { niceness: background ? BACKGROUND_NICENESS : 0 } satisfies WorkerSetup,
       resourceLimits: { maxOldGenerationSizeMb: heapMbPerWorker, maxYoungGenerationSizeMb: 32 },
     });
     // A worker that dies between tasks is replaced, and that is all there is to it; unheard, this event would end the process.

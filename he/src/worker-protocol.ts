@@ -3,6 +3,9 @@ import type { Params } from "./params.ts";
 import type { Sanitiser } from "./sanitise.ts";
 import type { ScoringHead } from "./scoring.ts";
 
+/** What a worker starts with. `niceness`: 0 for normal priority, to 19 for the lowest. */
+export type WorkerSetup = { readonly niceness: number };
+
 /** A batch to score by one head. The sanitisers' buffers are moved, so that none can serve twice. */
 export type ScoreTask = {
   readonly kind: "score";

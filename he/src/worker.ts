@@ -1,17 +1,22 @@
+import { setPriority } from "node:os";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { LRUCache } from "lru-cache";
-import { move, transferableSymbol, valueSymbol } from "piscina";
+import { move, Piscina, transferableSymbol, valueSymbol } from "piscina";
 import type { Evaluator } from "./backend.ts";
 import { openEvaluator } from "./open.ts";
 import { type Params, paramsId } from "./params.ts";
 import { type Sanitiser, toSanitiser } from "./sanitise.ts";
 import { type PreparedHead, prepareHead, type ScoringHead, scoreBatch } from "./scoring.ts";
-import type { Answer, SanitiseTask, ScoreTask, Task } from "./worker-protocol.ts";
+import type { Answer, SanitiseTask, ScoreTask, Task, WorkerSetup } from "./worker-protocol.ts";
 
 /**
  * A scoring worker: one WASM instance per set of parameters in use, heads prepared once. It keeps no secret and no state that
  * another worker could not build again, so it may die at any time.
  */
+
+const { niceness } = Piscina.workerData as WorkerSetup;
+// setpriority(2): on Linux 0 is the calling thread; elsewhere it is the whole process, which may be in a hurry.
+if (niceness > 0 && process.platform === "linux") setPriority(0, niceness);
 
 /** Above this much WASM memory an evaluator is replaced: 16 MB is what an instance starts with. */
 const MEMORY_LIMIT_BYTES = 64 * 1024 * 1024;

@@ -12,6 +12,7 @@ import { PlantsConfig, plantsHelp } from "@smile/runtime/plants-config";
 import type { ServiceCommand } from "@smile/runtime/service-command";
 import { readSigningKey } from "@smile/runtime/signing-key-file";
 import { HeadDocument } from "@smile/schemas/documents";
+import { WORK_KINDS } from "@smile/schemas/topics";
 import { z } from "zod";
 import { modelServiceMetrics, scoringHistogram } from "./metrics.ts";
 import { startModelService } from "./service.ts";
@@ -86,7 +87,7 @@ ${monitoringHelp}`,
       }),
     );
     const readsLog = () =>
-      service.lag().then(
+      Promise.all(WORK_KINDS.map((work) => service.lag(work))).then(
         () => true,
         () => false,
       );

@@ -10,9 +10,9 @@ export function scoringHistogram(): DurationHistogram {
 
 /** The model service's figures for Prometheus. Each is read from what it counts anyway. */
 export function modelServiceMetrics(
-  service: Pick<ModelService, "counters" | "lag" | "deadLettersSuppressed">,
+  service: Pick<ModelService, "counters" | "jobCounters" | "lag" | "deadLettersSuppressed">,
 ): readonly MetricDefinition[] {
-  const { counters } = service;
+  const { counters, jobCounters } = service;
   const total = (name: string, help: string, read: () => number): MetricDefinition => {
     return { kind: "counter", name: `smile_model_service_${name}_total`, help, read };
   };
@@ -32,7 +32,16 @@ export function modelServiceMetrics(
       kind: "gauge",
       name: "smile_model_service_lag_records",
       help: "Batches of this member's partitions that are not scored and settled",
-      read: () => service.lag(),
+      read: () => service.lag("streams"),
+    },
+    total("job_batches", "Batches of jobs scored by every head of their feature set", () => jobCounters.batches),
+    total("job_scores", "Score envelopes of jobs", () => jobCounters.scores),
+    total("job_scores_bytes", "Bytes of score envelopes of jobs", () => jobCounters.bytes),
+    {
+      kind: "gauge",
+      name: "smile_model_service_job_lag_records",
+      help: "Batches of jobs in this member's partitions that are not scored and settled",
+      read: () => service.lag("jobs"),
     },
   ];
 }

@@ -10,7 +10,7 @@ import { encodeDeadLetter } from "@smile/schemas/dead-letter";
 import { type Batch, batchCodec, scoreCodec } from "@smile/schemas/envelopes";
 import { negotiate } from "@smile/schemas/service-document";
 import { signScore } from "@smile/schemas/signing";
-import { LOG_TOPICS } from "@smile/schemas/topics";
+import { LOG_TOPICS, WORK_TOPICS, type WorkKind } from "@smile/schemas/topics";
 import { checkBatch } from "./check-batch.ts";
 import type { RegisteredKeys } from "./registered-keys.ts";
 import type { ServedHeads } from "./served-heads.ts";
@@ -19,6 +19,7 @@ import type { ServedHeads } from "./served-heads.ts";
 export type ScorerCounters = { batches: number; scores: number; bytes: number; readonly refused: Record<string, number> };
 
 export type ScorerParts = {
+  readonly work: WorkKind;
   readonly heads: ServedHeads;
   readonly plants: PlantRegistry;
   readonly keys: RegisteredKeys;
@@ -34,21 +35,25 @@ export type ScorerParts = {
 /**
  * Scored side by side and appended together; the next ones are read after that. The bytes of 32 batches of the largest ciphertexts, 60 KiB
  * each: a part takes some fifteen times as much memory when it is decoded, and whoever writes hostile batches makes them of parts.
+ * Of jobs little: what is appended together holds up whatever else the log is asked for.
  */
-const READ: ReadLimits = { maxRecords: 32, maxBytes: 2 * 1024 * 1024, waitMs: 1000 };
+const READ: Readonly<Record<WorkKind, ReadLimits>> = {
+  streams: { maxRecords: 32, maxBytes: 2 * 1024 * 1024, waitMs: 1000 },
+  jobs: { maxRecords: 8, maxBytes: 512 * 1024, waitMs: 1000 },
+};
 /** No frame has more, so no part of a batch comes from more bytes than these. */
 const LARGEST_FRAME_BYTES = 64 * 1024;
 /** What a batch of one frame has beyond that frame. */
 const BATCH_OVERHEAD_BYTES = 1024;
 
 /**
- * Batches out of the log, scores into it, until the signal stops it. Batches are scored side by side and their scores appended in
+ * Batches of one kind of work out of the log, scores into it, until the signal stops it. Batches are scored side by side and their scores appended in
  * the order of the batches, so that a machine's scores keep their order. A batch is settled once its scores are durable; one that
  * cannot be scored goes to the dead-letter topic and holds nobody up.
  */
 export async function scoreBatchesOf(log: Log, member: GroupMember, parts: ScorerParts, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    const records = await member.poll(READ, signal);
+    const records = await member.poll(READ[parts.work], signal);
     if (records.length === 0) continue;
     const outputs = (await Promise.all(records.map((record) => outputOf(record, parts)))).flat();
     if (outputs.length > 0) await log.append(outputs);
@@ -89,7 +94,7 @@ function checkLength({ length }: Uint8Array, maxMerges: number): void {
 }
 
 /** One signed score envelope per head that is bound to the batch's feature set. */
-async function scoresOf(batch: Batch, { plants, heads, keys, signingKey, pool, onScored }: ScorerParts): Promise<OutRecord[]> {
+async function scoresOf(batch: Batch, { work, plants, heads, keys, signingKey, pool, onScored }: ScorerParts): Promise<OutRecord[]> {
   const { plant, scheme, keyMode, paramsId, keyId, featureSetId, parts, ciphertext } = batch;
   const registered = plants.find(plant);
   if (registered === undefined) throw new PipelineError("PLANT_UNKNOWN", `the plant ${plant} is not registered`, { plant });
@@ -104,7 +109,7 @@ async function scoresOf(batch: Batch, { plants, heads, keys, signingKey, pool, o
       const replies = await pool.score({ head, key, ciphertext, lanes });
       onScored?.((performance.now() - beganMs) / 1000);
       const score = { plant, scheme, keyMode, paramsId, keyId, featureSetId, headId: head.headId, parts, replies };
-      return { topic: LOG_TOPICS.scores, key: plant, value: scoreCodec.encode(signScore(score, signingKey), version) };
+      return { topic: WORK_TOPICS[work].scores, key: plant, value: scoreCodec.encode(signScore(score, signingKey), version) };
     }),
   );
 }

@@ -18,7 +18,7 @@ export type Served = { readonly params: Params; readonly lanes: number; readonly
 export class ServedHeads {
   readonly #params = new Set<string>();
   readonly #served = new Map<string, Served>();
-  /** Frames in a batch at most, of any deployment. */
+  /** Frames in a batch at most, of any deployment; 0 without any. */
   readonly maxMerges: number;
 
   /**
@@ -26,7 +26,7 @@ export class ServedHeads {
    *   belongs elsewhere
    */
   constructor(deployments: readonly ServedDeployment[]) {
-    this.maxMerges = Math.max(...deployments.map(({ deployment }) => deployment.maxMerges));
+    this.maxMerges = Math.max(0, ...deployments.map(({ deployment }) => deployment.maxMerges));
     for (const { deployment, heads, modelPrivacy } of deployments) {
       const params = paramsFromDocument(deployment.params);
       const featureSetId = documentId(deployment.featureSet);

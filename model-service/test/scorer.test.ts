@@ -4,13 +4,13 @@ import { openTemporaryLog } from "@smile/runtime/embedded-log";
 import type { Log } from "@smile/runtime/log";
 import { silentLogger } from "@smile/runtime/logging";
 import { type Batch, batchCodec, deadLetterCodec, type Score, scoreCodec } from "@smile/schemas/envelopes";
-import { LOG_TOPICS } from "@smile/schemas/topics";
+import { LOG_TOPICS, WORK_GROUPS } from "@smile/schemas/topics";
 import { mergeToBatch } from "@smile/stream-processor/batch";
 import { expect, it } from "vitest";
 import { collect } from "../../test/support/collect.ts";
 import { PLANT, type SmallDeployment, smallDeployment } from "../../test/support/small-deployment.ts";
 import { watchedLog } from "../../test/support/watched-log.ts";
-import { type ModelServiceOptions, SCORING_GROUP, startModelService } from "../src/service.ts";
+import { type ModelServiceOptions, startModelService } from "../src/service.ts";
 
 const logger = silentLogger();
 
@@ -141,7 +141,7 @@ it("goes on behind what it has scored when it is started again, and repeats noth
     await using _ = await start(log, small, 1);
     await scoresOf(log, (all) => all.length >= 2);
   }
-  await using member = await log.join(SCORING_GROUP, [LOG_TOPICS.batches]);
+  await using member = await log.join(WORK_GROUPS.streams.scoring, [LOG_TOPICS.batches]);
   expect(await member.lag()).toBe(0);
   await member[Symbol.asyncDispose]();
   await using _ = await start(log, small, 1);

@@ -18,7 +18,7 @@ export const plantConsoleCommand: ServiceCommand = {
                  tls {certificate, key, authority} for mqtts://, or withoutTls;
                  paths of deployment, service, register, keystore, passphraseFile, store and audit;
                  identity: SHA-256 of the plant's identity; leases: path or array;
-                 batch {deliveries 64, waitMs 0}; resendMs 2000; retainRisks 1000000; logLevel info;
+                 batch {deliveries 64, waitMs 20}; resendMs 2000; retainRisks 1000000; logLevel info;
 ${monitoringHelp}
                  The environment wins: SMILE_PLANT, SMILE_MQTT_URL, SMILE_MQTT_CLIENT_ID, SMILE_DEPLOYMENT,
                  SMILE_SERVICE, SMILE_REGISTER, SMILE_IDENTITY, SMILE_KEYSTORE, SMILE_PASSPHRASE_FILE, SMILE_LEASES,

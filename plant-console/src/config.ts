@@ -1,113 +1,32 @@
-import { dirname, resolve } from "node:path";
-import { PipelineError } from "@smile/errors/pipeline-error";
+import { resolve } from "node:path";
 import { type Environment, loadConfig } from "@smile/runtime/config";
 import { readDocument } from "@smile/runtime/document-file";
-import { LogConfig, logEnvNames } from "@smile/runtime/log-config";
-import { LogLevel } from "@smile/runtime/logging";
-import { monitoringEnvNames, monitoringShape } from "@smile/runtime/monitoring-config";
-import { tlsShape } from "@smile/runtime/tls-config";
 import { type Lease, LeaseDocument } from "@smile/schemas/documents";
-import { NAME } from "@smile/schemas/topics";
 import { z } from "zod";
-
-const path = z.string().min(1);
+import { type ConsoleSources, consoleEnvNames, consoleShape, withSources } from "./console-sources.ts";
 
 export const ConsoleConfigSchema = z.strictObject({
-  plant: z.string().regex(NAME, "must be 1 to 64 letters, digits, dots, dashes or underscores"),
-  /** Where deliveries come from: either MQTT, or the service's log read by this console itself. */
-  mqtt: z
-    .strictObject({
-      url: z.string().regex(/^mqtts?:\/\//, "must begin with mqtt:// or mqtts://"),
-      /** Default: the plant's name and "-console". Two consoles with one id throw each other out. */
-      clientId: z.string().min(1).optional(),
-    })
-    .optional(),
-  log: LogConfig.optional(),
-  /** Paths; relative ones count from the folder of the configuration file. */
-  deployment: path,
-  /** Sealed by a passphrase: out of `passphraseFile`, else SMILE_PASSPHRASE. */
-  keystore: path,
-  passphraseFile: path.optional(),
-  /** The service document: whose signatures count on scores. */
-  service: path,
-  /** The plant's own register: whose signatures count on its windows. */
-  register: path,
-  /** SHA-256 of the plant's identity, which must have signed the register. */
-  identity: z.string().regex(/^[0-9a-f]{64}$/, "must be 64 hexadecimal digits"),
-  /** What the console shows the broker of `mqtt`. Without an authority of its own, that of the service document. */
-  ...tlsShape,
-  /** Where the use and the end of keys is recorded; without it, nowhere. */
-  audit: path.optional(),
-  store: path,
+  ...consoleShape,
   /** The leases themselves, or the path of a JSON file with an array of them. */
-  leases: z.union([path, z.array(LeaseDocument)]),
+  leases: z.union([z.string().min(1), z.array(LeaseDocument)]),
   batch: z
     .strictObject({
       deliveries: z.number().int().min(1).max(4096).default(64),
-      waitMs: z.number().int().min(0).max(10_000).default(0),
+      /** A flush of the disk costs as much for one delivery as for twenty; no alert needs to be sooner by so little. */
+      waitMs: z.number().int().min(0).max(10_000).default(20),
     })
     .prefault({}),
-  resendMs: z.number().int().min(100).default(2000),
   retainRisks: z.number().int().min(1000).default(1_000_000),
-  ...monitoringShape,
-  logLevel: LogLevel.default("info"),
 });
-export type ConsoleConfig = z.output<typeof ConsoleConfigSchema> & {
-  /** Of the configuration file: what is relative in `log` starts from here. All other paths are absolute. */
-  readonly folder: string;
-};
+export type ConsoleConfig = z.output<typeof ConsoleConfigSchema> & ConsoleSources;
 
-const envNames = {
-  plant: "SMILE_PLANT",
-  "mqtt.url": "SMILE_MQTT_URL",
-  "mqtt.clientId": "SMILE_MQTT_CLIENT_ID",
-  deployment: "SMILE_DEPLOYMENT",
-  keystore: "SMILE_KEYSTORE",
-  service: "SMILE_SERVICE",
-  register: "SMILE_REGISTER",
-  identity: "SMILE_IDENTITY",
-  "tls.certificate": "SMILE_TLS_CERTIFICATE",
-  "tls.key": "SMILE_TLS_KEY",
-  "tls.authority": "SMILE_TLS_AUTHORITY",
-  withoutTls: "SMILE_WITHOUT_TLS",
-  audit: "SMILE_AUDIT",
-  leases: "SMILE_LEASES",
-  store: "SMILE_STORE",
-  ...logEnvNames,
-  ...monitoringEnvNames,
-} as const;
+const envNames = { ...consoleEnvNames, leases: "SMILE_LEASES" } as const;
 
 /** @throws {PipelineError} CONFIG_INVALID, FILE_MISSING, FILE_DAMAGED */
 export function loadConsoleConfig(file: string, env: Environment): ConsoleConfig {
-  const config = loadConfig({ schema: ConsoleConfigSchema, env, envNames, file });
-  if ((config.mqtt === undefined) === (config.log === undefined)) {
-    throw new PipelineError("CONFIG_INVALID", `invalid configuration in ${file}: needs either mqtt or log, not both`);
-  }
-  if (config.tls !== undefined && config.mqtt?.url.startsWith("mqtts:") !== true) {
-    throw new PipelineError("CONFIG_INVALID", `invalid configuration in ${file}: tls needs an mqtt.url that begins with mqtts://`);
-  }
-  const folder = dirname(resolve(file));
-  const from = (each: string) => resolve(folder, each);
-  const { passphraseFile, tls, audit, leases } = config;
-  return {
-    ...config,
-    folder,
-    deployment: from(config.deployment),
-    keystore: from(config.keystore),
-    service: from(config.service),
-    register: from(config.register),
-    store: from(config.store),
-    ...(passphraseFile !== undefined && { passphraseFile: from(passphraseFile) }),
-    ...(audit !== undefined && { audit: from(audit) }),
-    ...(tls && {
-      tls: {
-        certificate: from(tls.certificate),
-        key: from(tls.key),
-        ...(tls.authority !== undefined && { authority: from(tls.authority) }),
-      },
-    }),
-    leases: typeof leases === "string" ? from(leases) : leases,
-  };
+  const config = withSources(loadConfig({ schema: ConsoleConfigSchema, env, envNames, file }), file);
+  const { leases, folder } = config;
+  return { ...config, leases: typeof leases === "string" ? resolve(folder, leases) : leases };
 }
 
 /** @throws {PipelineError} FILE_MISSING, FILE_DAMAGED, DOCUMENT_INVALID, each naming the file */

@@ -1,5 +1,6 @@
 import type { SqliteFile } from "@smile/runtime/sqlite";
 import type { Gap } from "@smile/schemas/envelopes";
+import type { FrameRiskTable } from "./frame-risks.ts";
 
 /** A gap as it stands: what the gateway said, less what arrived all the same. */
 export type StoredGap = Omit<Gap, "plant" | "signature"> & {
@@ -13,7 +14,7 @@ export type StoredGap = Omit<Gap, "plant" | "signature"> & {
 export type Losses = { readonly gaps: number; readonly frames: number; readonly windows: number };
 
 /** What names a frame, with its gateway by number. */
-type FrameKey = { readonly gateway: number; readonly epoch: number; readonly sequence: number };
+export type ArrivedFrame = { readonly gateway: number; readonly epoch: number; readonly sequence: number };
 
 export const gapTables = `
   CREATE TABLE gaps (
@@ -39,10 +40,12 @@ const GAPS = `
  */
 export class GapTable {
   readonly #db: SqliteFile;
+  readonly #risks: Pick<FrameRiskTable, "windowsOf">;
   #isEmpty: boolean;
 
-  constructor(db: SqliteFile) {
+  constructor(db: SqliteFile, risks: Pick<FrameRiskTable, "windowsOf">) {
     this.#db = db;
+    this.#risks = risks;
     this.#isEmpty = db.first("SELECT 1 FROM gaps LIMIT 1") === undefined;
   }
 
@@ -68,7 +71,7 @@ export class GapTable {
   }
 
   /** Within a transaction: frames of which risks were stored. */
-  arrived(frames: Iterable<FrameKey>): void {
+  arrived(frames: Iterable<ArrivedFrame>): void {
     if (this.#isEmpty) return;
     for (const frame of frames) {
       const gap = this.#lastFromBelow(frame);
@@ -78,7 +81,7 @@ export class GapTable {
   }
 
   /** The only gap that can cover a frame: the last one that begins at it or before. */
-  #lastFromBelow({ gateway, epoch, sequence }: FrameKey): { readonly id: number; readonly toSequence: number } | undefined {
+  #lastFromBelow({ gateway, epoch, sequence }: ArrivedFrame): { readonly id: number; readonly toSequence: number } | undefined {
     const last = `SELECT id, to_sequence AS toSequence FROM gaps WHERE gateway = ? AND epoch = ? AND from_sequence <= ?
       ORDER BY from_sequence DESC LIMIT 1`;
     return this.#db.first(last, gateway, epoch, sequence);
@@ -97,9 +100,8 @@ export class GapTable {
   }
 
   #noteArrivals(gap: number, gateway: number, epoch: number, from: number, to: number): void {
-    const note = `INSERT OR REPLACE INTO gap_arrivals SELECT ?, sequence, count(DISTINCT lane) FROM risks
-      WHERE gateway = ? AND epoch = ? AND sequence BETWEEN ? AND ? GROUP BY sequence`;
-    this.#db.run(note, gap, gateway, epoch, from, to);
+    const note = "INSERT OR REPLACE INTO gap_arrivals (gap, sequence, windows) VALUES (?, ?, ?)";
+    for (const { sequence, windows } of this.#risks.windowsOf({ gateway, epoch, from, to })) this.#db.run(note, gap, sequence, windows);
   }
 }
 

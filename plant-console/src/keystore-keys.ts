@@ -3,14 +3,14 @@ import { PipelineError } from "@smile/errors/pipeline-error";
 import type { AuditLog } from "@smile/runtime/audit-log";
 import { lookAtFile } from "@smile/runtime/file-look";
 import type { Logger } from "@smile/runtime/logging";
-import type { Deployment } from "@smile/schemas/documents";
+import type { AnyDeployment } from "@smile/schemas/record-documents";
 import { DecryptionKeys, toSecretKeys } from "./decryption-keys.ts";
 import type { DecryptionKey, ScoreKeys } from "./score-reader.ts";
 
 export type KeystoreKeysOptions = {
   readonly path: string;
   readonly plant: string;
-  readonly deployment: Deployment;
+  readonly deployment: AnyDeployment;
   /** Asked for at every reading, so that it need not be kept here. */
   readonly passphrase: () => Promise<string>;
   readonly logger: Logger;

@@ -2,7 +2,7 @@ import type { Logger } from "@smile/runtime/logging";
 import { openMqtt } from "@smile/runtime/mqtt-client";
 import type { TlsSource } from "@smile/runtime/tls-files";
 import { type CursorMessage, encodeCursor } from "@smile/schemas/cursor";
-import { cursorTopic, scoresTopic } from "@smile/schemas/topics";
+import { WORK_TOPICS, type WorkKind } from "@smile/schemas/topics";
 
 export type LinkHandlers = {
   /** A connection stands and receives: whatever comes from here on comes on it. Called again after each reconnection. */
@@ -24,31 +24,36 @@ export interface ScoreLink extends AsyncDisposable {
 }
 export type OpenScoreLink = (handlers: LinkHandlers) => ScoreLink;
 
-/** A link over MQTT. The session is a clean one: what was on its way when a connection broke is asked for again. */
+/**
+ * A link over MQTT. The session is a clean one: what was on its way when a connection broke is asked for again.
+ * @param options.kind whose scores come, default `streams`; each kind has a cursor of its own
+ */
 export function mqttScoreLink(options: {
   url: string;
   plant: string;
+  kind?: WorkKind;
   clientId?: string | undefined;
   logger: Logger;
   tls?: TlsSource | undefined;
   withoutTls?: string | undefined;
 }): OpenScoreLink {
-  const { url, plant, logger, tls, withoutTls } = options;
+  const { url, plant, kind = "streams", logger, tls, withoutTls } = options;
+  const topics = WORK_TOPICS[kind].mqtt;
   return ({ onConnected, onDelivery }) => {
     const connection = openMqtt({
       url,
-      clientId: options.clientId ?? `${plant}-console`,
+      clientId: options.clientId ?? `${plant}-console${kind === "jobs" ? "-jobs" : ""}`,
       logger,
       ...(tls && { tls }),
       ...(withoutTls !== undefined && { withoutTls }),
-      subscribe: { filters: [scoresTopic(plant)], handle: (_, payload) => onDelivery(payload) },
+      subscribe: { filters: [topics.scores(plant)], handle: (_, payload) => onDelivery(payload) },
       onReady: onConnected,
     });
     return {
       get connected() {
         return connection.connected;
       },
-      sendCursor: (cursor) => connection.publish(cursorTopic(plant), encodeCursor(cursor)),
+      sendCursor: (cursor) => connection.publish(topics.cursor(plant), encodeCursor(cursor)),
       [Symbol.asyncDispose]: () => connection[Symbol.asyncDispose](),
     };
   };

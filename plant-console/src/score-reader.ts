@@ -6,6 +6,7 @@ import { paramsFromDocument } from "@smile/schemas/params-document";
 import { riskChange } from "@smile/schemas/score-precision";
 import { isConsistent, isFiniteUpTo, riskOf } from "./decide.ts";
 import type { LaneMap } from "./lane-map.ts";
+import { PartProofs } from "./part-proofs.ts";
 import { keyOf, placesOf } from "./score-places.ts";
 import { openScore, type Trust } from "./verification.ts";
 
@@ -63,6 +64,7 @@ export class ScoreReader {
   readonly #cards: ReadonlyMap<string, ModelCard>;
   readonly #keys: ScoreKeys;
   readonly #laneMap: LaneMap;
+  readonly #proofs = new PartProofs();
 
   /**
    * @throws {PipelineError} DOCUMENT_INVALID when a card is of another feature set, has its alert bounds the wrong way round, makes risks of
@@ -102,7 +104,7 @@ export class ScoreReader {
    *   the `paramsId` and `keyId` of a key that is not open; LANES_INVALID; FRAME_WRONG_LENGTH or RESIDUE_OUT_OF_RANGE for a reply
    */
   read(bytes: Uint8Array, trust: Trust): ReadScore {
-    const { score, revoked } = openScore(bytes, trust);
+    const { score, revoked } = openScore(bytes, trust, this.#proofs);
     const { card, key } = this.#check(score);
     const places = placesOf(score.parts, key, this.#deployment.lanes);
     const lanes = places.map((place) => place.lane);
@@ -110,23 +112,27 @@ export class ScoreReader {
     const risks: Risk[] = [];
     let unknownLanes = 0;
     let revokedWindows = 0;
-    places.forEach(({ part, lane }, i) => {
+    // Part by part and output by output: what the store keeps in one row comes together.
+    for (const part of score.parts) {
+      const own = places.flatMap((place, i) => (place.part === part ? [{ lane: place.lane, i }] : []));
       if (revoked.has(part)) {
-        revokedWindows++;
-        return;
-      }
-      const machine = this.#laneMap.find(part.gateway, part.block, lane);
-      if (machine === undefined) {
-        unknownLanes++;
-        return;
+        revokedWindows += own.length;
+        continue;
       }
       const { gateway, epoch, sequence, block, frameTimeMs, closedAtMs } = part;
-      perOutput.forEach((scores, output) => {
-        const value = scores[i]!;
-        const id = { gateway, epoch, sequence, block, lane, headId: score.headId, output };
-        risks.push({ ...id, machine, frameTimeMs, closedAtMs, score: value, risk: riskOf(value, card) });
+      const leased = own.flatMap(({ lane, i }) => {
+        const machine = this.#laneMap.find(gateway, block, lane);
+        return machine === undefined ? [] : [{ lane, i, machine }];
       });
-    });
+      unknownLanes += own.length - leased.length;
+      perOutput.forEach((scores, output) => {
+        for (const { lane, i, machine } of leased) {
+          const value = scores[i]!;
+          const id = { gateway, epoch, sequence, block, lane, headId: score.headId, output };
+          risks.push({ ...id, machine, frameTimeMs, closedAtMs, score: value, risk: riskOf(value, card) });
+        }
+      });
+    }
     return { risks, unknownLanes, revokedWindows };
   }
 

@@ -3,8 +3,12 @@ import { SqliteFile } from "@smile/runtime/sqlite";
 import type { Cursor } from "@smile/schemas/cursor";
 import type { Gap } from "@smile/schemas/envelopes";
 import { type AlertRule, decide } from "./decide.ts";
-import { GapTable, gapTables, type Losses, type StoredGap } from "./gap-table.ts";
+import { FrameRiskTable, frameRiskTables, type WindowRisk } from "./frame-risks.ts";
+import { framesOf } from "./frames-of.ts";
+import { type ArrivedFrame, GapTable, gapTables, type Losses, type StoredGap } from "./gap-table.ts";
+import { NewestRisks, newestRiskTables, type RiskSeries } from "./newest-risks.ts";
 import type { Risk, RiskId } from "./score-reader.ts";
+import { moveOldRisks, oldRisksAside } from "./upgrade-risks.ts";
 
 /** An alert as it stands. Times in ms: `raisedAtMs`, `clearedAtMs` are event time, `storedAtMs` this computer's. */
 export type Alert = {
@@ -61,20 +65,8 @@ export type StoreCounts = { readonly risks: number; readonly machines: number; r
 /** Ids that repeat in every row are kept once in `names`. */
 const TABLES = `
   CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
-  CREATE TABLE risks (
-    id INTEGER PRIMARY KEY,
-    gateway INTEGER NOT NULL, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL,
-    block INTEGER NOT NULL, lane INTEGER NOT NULL, head INTEGER NOT NULL, output INTEGER NOT NULL,
-    machine INTEGER NOT NULL, frame_time_ms INTEGER NOT NULL, closed_at_ms INTEGER NOT NULL, stored_at_ms INTEGER NOT NULL,
-    score INTEGER NOT NULL, risk REAL NOT NULL,
-    UNIQUE (gateway, epoch, sequence, block, lane, head, output)
-  ) STRICT;
-  CREATE INDEX risks_by_machine ON risks (machine, head, output, frame_time_ms);
-  CREATE TABLE machine_risks (
-    machine INTEGER NOT NULL, head INTEGER NOT NULL, output INTEGER NOT NULL,
-    risk REAL NOT NULL, frame_time_ms INTEGER NOT NULL, open_alert INTEGER,
-    PRIMARY KEY (machine, head, output)
-  ) STRICT, WITHOUT ROWID;
+  ${frameRiskTables}
+  ${newestRiskTables}
   CREATE TABLE alerts (
     id INTEGER PRIMARY KEY,
     machine INTEGER NOT NULL, head INTEGER NOT NULL, output INTEGER NOT NULL,
@@ -86,6 +78,11 @@ const TABLES = `
   CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), plant TEXT NOT NULL, topic_id TEXT, partition INTEGER, next INTEGER) STRICT;
   ${gapTables}
 `;
+
+/** A layout of version 2 had a row per window and head. */
+const UPGRADES = [gapTables, `${oldRisksAside} ${frameRiskTables} ${newestRiskTables}`];
+/** Of heads without a rule: no risk is beyond it. */
+const NEVER: AlertRule = { direction: "above", raise: Number.POSITIVE_INFINITY, clear: Number.NEGATIVE_INFINITY };
 
 const ALERT_COLUMNS = `
   SELECT a.id, m.name AS machine, h.name AS headId, a.output, a.raised_at_ms AS raisedAtMs, a.raised_risk AS raisedRisk,
@@ -101,12 +98,15 @@ export class RiskStore implements Disposable {
   readonly #db: SqliteFile;
   readonly #retainRisks: number;
   readonly #names = new Map<string, number>();
+  readonly #risks: FrameRiskTable;
+  readonly #newest: NewestRisks;
   readonly #gaps: GapTable;
 
   /**
    * @param options.path of the file, made when it is not there; ":memory:" for a store that ends with the process
    * @param options.plant whose risks these are
-   * @param options.retainRisks how many of the newest risks, of the newest alerts and of the newest gaps are kept; default one million
+   * @param options.retainRisks how many of the newest risks, of the newest alerts and of the newest gaps are kept; default one million.
+   *   Of risks a few more: they go a frame at a time
    * @throws {PipelineError} STORE_UNAVAILABLE when the file cannot be opened, FILE_DAMAGED when it is no store of this plant
    */
   constructor(options: { path: string; plant: string; retainRisks?: number }) {
@@ -117,15 +117,18 @@ export class RiskStore implements Disposable {
       role: "store",
       unavailable: "STORE_UNAVAILABLE",
       tables: TABLES,
-      version: 2,
-      upgrades: [gapTables],
+      version: 3,
+      upgrades: UPGRADES,
       busyMs: 2000,
     });
     try {
       this.#db.run("INSERT OR IGNORE INTO cursor (one, plant) VALUES (1, ?)", plant);
       const { owner } = this.#db.first<{ owner: string }>("SELECT plant AS owner FROM cursor")!;
-      this.#gaps = new GapTable(this.#db);
+      this.#risks = new FrameRiskTable(this.#db);
+      this.#newest = new NewestRisks(this.#db);
+      this.#gaps = new GapTable(this.#db, this.#risks);
       if (owner !== plant) throw new PipelineError("FILE_DAMAGED", `the store ${path} is not plant ${plant}'s`, { path, plant, owner });
+      moveOldRisks(this.#db, this.#risks, this.#newest);
     } catch (error) {
       this.#db[Symbol.dispose]();
       throw error;
@@ -147,6 +150,7 @@ export class RiskStore implements Disposable {
       return this.#db.transaction(() => this.#store(batch, rules));
     } catch (error) {
       this.#names.clear(); // ids given in this transaction are gone again
+      this.#newest.undone();
       throw error;
     }
   }
@@ -156,15 +160,21 @@ export class RiskStore implements Disposable {
    * @param query.direction of the head's alert: "above" puts the largest first, "below" the smallest
    */
   mostAtRisk(query: { headId: string; output?: number; direction: "above" | "below"; limit: number }): MachineRisk[] {
-    const rows = this.#db.all<Omit<MachineRisk, "raised"> & { raised: number }>(
-      `SELECT m.name AS machine, h.name AS headId, r.output, r.risk, r.frame_time_ms AS frameTimeMs, r.open_alert IS NOT NULL AS raised
-       FROM machine_risks r JOIN names m ON m.id = r.machine JOIN names h ON h.id = r.head
-       WHERE h.name = ? AND r.output = ? ORDER BY r.risk ${query.direction === "above" ? "DESC" : "ASC"}, m.name LIMIT ?`,
-      query.headId,
-      query.output ?? 0,
-      query.limit,
-    );
-    return rows.map((row) => ({ ...row, raised: row.raised === 1 }));
+    const { headId, output = 0, direction, limit } = query;
+    const head = this.#find(headId);
+    if (head === undefined) return [];
+    this.#newest.refresh();
+    const sign = direction === "above" ? -1 : 1;
+    const worst = [...this.#newest.of(head, output).values()].sort((a, b) => sign * (a.risk - b.risk));
+    // Of equal risks names decide, so the last one's equals are among those that are put in order.
+    const bound = worst[limit - 1]?.risk;
+    const equals = bound === undefined ? worst : worst.slice(0, worst.findLastIndex(({ risk }) => risk === bound) + 1);
+    return equals
+      .map(({ machine, risk, frameTimeMs, openAlert }) => {
+        return { machine: this.#nameOf(machine), headId, output, risk, frameTimeMs, raised: openAlert !== 0 };
+      })
+      .sort((a, b) => sign * (a.risk - b.risk) || (a.machine < b.machine ? -1 : 1))
+      .slice(0, limit);
   }
 
   /** The newest gaps of which something is missing, newest first. */
@@ -189,25 +199,23 @@ export class RiskStore implements Disposable {
 
   /** The newest risks of a machine under one output of one head, by event time, newest first. */
   risksOf(machine: string, query: { headId: string; output?: number; limit: number }): StoredRisk[] {
-    const rows = this.#db.all<StoredRisk>(
-      `SELECT g.name AS gateway, r.epoch, r.sequence, r.block, r.lane, h.name AS headId, r.output, m.name AS machine,
-         r.frame_time_ms AS frameTimeMs, r.closed_at_ms AS closedAtMs, r.stored_at_ms AS storedAtMs, r.score, r.risk
-       FROM risks r JOIN names m ON m.id = r.machine JOIN names h ON h.id = r.head JOIN names g ON g.id = r.gateway
-       WHERE m.name = ? AND h.name = ? AND r.output = ? ORDER BY r.frame_time_ms DESC, r.id DESC LIMIT ?`,
-      machine,
-      query.headId,
-      query.output ?? 0,
-      query.limit,
-    );
-    return rows.map((row) => ({ ...row }));
+    const { headId, output = 0, limit } = query;
+    const [number, head] = [this.#find(machine), this.#find(headId)];
+    if (number === undefined || head === undefined) return [];
+    return this.#risks.newestOf(number, head, output, limit).map((frame) => {
+      const { epoch, sequence, block, frameTimeMs, closedAtMs, storedAtMs } = frame;
+      const { lane, score, risk } = frame.windows[0]!;
+      const id = { gateway: this.#nameOf(frame.gateway), epoch, sequence, block, lane, headId, output };
+      return { ...id, machine, frameTimeMs, closedAtMs, storedAtMs, score, risk };
+    });
   }
 
   counts(): StoreCounts {
-    const row = this.#db.first<StoreCounts>(
-      `SELECT (SELECT count(*) FROM risks) AS risks, (SELECT count(DISTINCT machine) FROM machine_risks) AS machines,
-         (SELECT count(*) FROM alerts) AS alerts, (SELECT count(*) FROM alerts WHERE cleared_at_ms IS NULL) AS openAlerts`,
+    this.#newest.refresh();
+    const row = this.#db.first<Pick<StoreCounts, "alerts" | "openAlerts">>(
+      `SELECT (SELECT count(*) FROM alerts) AS alerts, (SELECT count(*) FROM alerts WHERE cleared_at_ms IS NULL) AS openAlerts`,
     )!;
-    return { ...row };
+    return { risks: this.#risks.count, machines: this.#newest.countMachines(), ...row };
   }
 
   [Symbol.dispose](): void {
@@ -215,75 +223,78 @@ export class RiskStore implements Disposable {
   }
 
   #store(batch: Batch, rules: ReadonlyMap<string, AlertRule>): Stored {
-    const risks: StoredRisk[] = [];
-    const alerts: AlertEvent[] = [];
-    const contradictions: RiskId[] = [];
-    let late = 0;
-    let duplicates = 0;
-    for (const risk of batch.risks) {
-      const found = this.#insert(risk, batch.storedAtMs);
-      if (found === "same") duplicates++;
-      if (found === "other") contradictions.push(idOf(risk));
-      if (found !== "none") continue;
-      risks.push({ ...risk, storedAtMs: batch.storedAtMs });
-      const decided = this.#decide(risk, batch.storedAtMs, rules.get(risk.headId));
-      if (decided.late) late++;
-      if (decided.event) alerts.push(decided.event);
+    const { storedAtMs } = batch;
+    this.#newest.refresh();
+    const stored: StoredSoFar = { risks: [], duplicates: 0, contradictions: [], late: 0, alerts: [] };
+    const arrived: ArrivedFrame[] = [];
+    for (const frame of framesOf(batch.risks)) {
+      const before = stored.risks.length;
+      this.#storeFrame(frame, storedAtMs, rules.get(frame[0].headId) ?? NEVER, stored);
+      const { gateway, epoch, sequence } = frame[0];
+      if (stored.risks.length > before) arrived.push({ gateway: this.#name(gateway), epoch, sequence });
     }
-    this.#gaps.arrived(risks.map(({ gateway, epoch, sequence }) => ({ gateway: this.#name(gateway), epoch, sequence })));
-    const gaps = (batch.gaps ?? []).flatMap(
-      (gap) => this.#gaps.insert(gap, this.#name(gap.gateway), batch.storedAtMs, this.#retainRisks) ?? [],
-    );
+    this.#newest.write();
+    this.#gaps.arrived(arrived);
+    const gaps = (batch.gaps ?? []).flatMap((gap) => this.#gaps.insert(gap, this.#name(gap.gateway), storedAtMs, this.#retainRisks) ?? []);
     const { topicId, partition, next } = batch.cursor;
     this.#db.run("UPDATE cursor SET topic_id = ?, partition = ?, next = ?", topicId, partition, next);
-    if (risks.length > 0) this.#db.run("DELETE FROM risks WHERE id <= (SELECT max(id) FROM risks) - ?", this.#retainRisks);
-    if (alerts.length > 0) {
+    if (stored.risks.length > 0) this.#risks.retain(this.#retainRisks);
+    if (stored.alerts.length > 0) {
       const closed = "DELETE FROM alerts WHERE cleared_at_ms IS NOT NULL AND id <= (SELECT max(id) FROM alerts) - ?";
       this.#db.run(closed, this.#retainRisks);
     }
-    return { risks, duplicates, contradictions, late, alerts, gaps };
+    return { ...stored, gaps };
   }
 
-  /** @returns what stood under the risk's id before: no score, the same one, or another, which stays */
-  #insert(risk: Risk, storedAtMs: number): "none" | "same" | "other" {
-    const id = [this.#name(risk.gateway), risk.epoch, risk.sequence, risk.block, risk.lane, this.#name(risk.headId), risk.output];
-    const times = [risk.frameTimeMs, risk.closedAtMs, storedAtMs];
-    const insert = `INSERT INTO risks (gateway, epoch, sequence, block, lane, head, output, machine,
-        frame_time_ms, closed_at_ms, stored_at_ms, score, risk) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-      ON CONFLICT (gateway, epoch, sequence, block, lane, head, output) DO NOTHING`;
-    if (this.#db.run(insert, ...id, this.#name(risk.machine), ...times, risk.score, risk.risk).changes === 1) return "none";
-    const stored = `SELECT score FROM risks
-      WHERE gateway = ? AND epoch = ? AND sequence = ? AND block = ? AND lane = ? AND head = ? AND output = ?`;
-    return this.#db.first<{ score: number }>(stored, ...id)!.score === risk.score ? "same" : "other";
+  /** @param frame risks as `framesOf` puts them together; what is new of them is added to `stored` */
+  #storeFrame(frame: readonly [Risk, ...Risk[]], storedAtMs: number, rule: AlertRule, stored: StoredSoFar): void {
+    const { gateway, epoch, sequence, block, headId, output, frameTimeMs, closedAtMs } = frame[0];
+    const key = { gateway: this.#name(gateway), epoch, sequence, block, head: this.#name(headId), output };
+    const known = this.#risks.scores(key);
+    const series = this.#newest.of(key.head, output);
+    const windows: WindowRisk[] = [];
+    for (const risk of frame) {
+      const { lane, score } = risk;
+      const found = known.get(lane);
+      if (found !== undefined) {
+        if (found === score) stored.duplicates++;
+        else stored.contradictions.push(idOf(risk));
+        continue;
+      }
+      refuseNoNumber(risk);
+      const machine = this.#name(risk.machine);
+      windows.push({ lane, machine, score, risk: risk.risk });
+      stored.risks.push({ ...risk, storedAtMs });
+      this.#decide(risk, { machine, series, storedAtMs, rule }, stored);
+    }
+    if (windows.length > 0) this.#risks.insert({ ...key, frameTimeMs, closedAtMs, storedAtMs, windows });
   }
 
-  #decide(risk: Risk, storedAtMs: number, rule: AlertRule | undefined): { late: boolean; event: AlertEvent | null } {
-    const key = [this.#name(risk.machine), this.#name(risk.headId), risk.output];
-    const row = this.#db.first<{ newestMs: number; openAlert: number | null }>(
-      "SELECT frame_time_ms AS newestMs, open_alert AS openAlert FROM machine_risks WHERE machine = ? AND head = ? AND output = ?",
-      ...key,
-    );
-    const state = row && { raised: row.openAlert !== null, newestMs: row.newestMs };
-    const never: AlertRule = { direction: "above", raise: Number.POSITIVE_INFINITY, clear: Number.NEGATIVE_INFINITY };
-    const decision = decide(state, risk.risk, risk.frameTimeMs, rule ?? never);
-    if (decision.late) return { late: true, event: null };
-    let openAlert = row?.openAlert ?? null;
-    let event: AlertEvent | null = null;
-    if (decision.event === "raised") {
-      const { epoch, sequence, block, lane } = risk;
-      const values = [...key, risk.frameTimeMs, risk.risk, storedAtMs, this.#name(risk.gateway), epoch, sequence, block, lane];
+  #decide(risk: Risk, of: { machine: number; series: RiskSeries; storedAtMs: number; rule: AlertRule }, stored: StoredSoFar): void {
+    const { machine, series, storedAtMs, rule } = of;
+    const { block, frameTimeMs } = risk;
+    const before = series.find(machine);
+    if (before?.block !== block) this.#risks.noteBlock(machine, block);
+    const state = before && { raised: before.openAlert !== 0, newestMs: before.frameTimeMs };
+    const { late, event } = decide(state, risk.risk, frameTimeMs, rule);
+    if (late) {
+      stored.late++;
+      return;
+    }
+    let openAlert = before?.openAlert ?? 0;
+    if (event === "raised") {
+      const { epoch, sequence, lane } = risk;
+      const values = [machine, series.head, series.output, frameTimeMs, risk.risk, storedAtMs, this.#name(risk.gateway)];
       const raise = `INSERT INTO alerts (machine, head, output, raised_at_ms, raised_risk, stored_at_ms, gateway, epoch, sequence, block, lane)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
-      openAlert = this.#db.run(raise, ...values).lastId;
-      event = { kind: "raised", alert: this.#alert(openAlert) };
-    } else if (decision.event === "cleared") {
-      this.#db.run("UPDATE alerts SET cleared_at_ms = ?, cleared_risk = ? WHERE id = ?", risk.frameTimeMs, risk.risk, openAlert);
-      event = { kind: "cleared", alert: this.#alert(openAlert!) };
-      openAlert = null;
+      openAlert = this.#db.run(raise, ...values, epoch, sequence, block, lane).lastId;
+      stored.alerts.push({ kind: event, alert: this.#alert(openAlert) });
+    } else if (event === "cleared") {
+      this.#db.run("UPDATE alerts SET cleared_at_ms = ?, cleared_risk = ? WHERE id = ?", frameTimeMs, risk.risk, openAlert);
+      stored.alerts.push({ kind: event, alert: this.#alert(openAlert) });
+      openAlert = 0;
     }
-    const write = "INSERT OR REPLACE INTO machine_risks (machine, head, output, risk, frame_time_ms, open_alert) VALUES (?, ?, ?, ?, ?, ?)";
-    this.#db.run(write, ...key, risk.risk, risk.frameTimeMs, openAlert);
-    return { late: false, event };
+    series.set({ machine, block, risk: risk.risk, frameTimeMs, openAlert });
   }
 
   #alert(id: number): Alert {
@@ -298,6 +309,24 @@ export class RiskStore implements Disposable {
     this.#names.set(name, id);
     return id;
   }
+
+  /** @returns undefined for a name that stands in no row */
+  #find(name: string): number | undefined {
+    return this.#names.get(name) ?? this.#db.first<{ id: number }>("SELECT id FROM names WHERE name = ?", name)?.id;
+  }
+
+  #nameOf(id: number): string {
+    return this.#db.first<{ name: string }>("SELECT name FROM names WHERE id = ?", id)!.name;
+  }
+}
+
+type StoredSoFar = { risks: StoredRisk[]; duplicates: number; contradictions: RiskId[]; late: number; alerts: AlertEvent[] };
+
+/** Packed numbers have no columns whose types would refuse it. */
+function refuseNoNumber({ gateway, epoch, sequence, lane, score, risk }: Risk): void {
+  if (Number.isSafeInteger(score) && Number.isFinite(risk)) return;
+  const field = Number.isFinite(risk) ? "score" : "risk";
+  throw new PipelineError("STORE_UNAVAILABLE", `${field} of a window is no number`, { field, gateway, epoch, sequence, lane });
 }
 
 function idOf({ gateway, epoch, sequence, block, lane, headId, output }: RiskId): RiskId {

@@ -3,6 +3,7 @@ import { PipelineError } from "@smile/errors/pipeline-error";
 import { type Gap, gapCodec, type Part, type Score, scoreCodec } from "@smile/schemas/envelopes";
 import type { RegisteredPlant } from "@smile/schemas/registered-plant";
 import { isGapSigned, isPartSigned, isScoreSigned } from "@smile/schemas/signing";
+import { PartProofs } from "./part-proofs.ts";
 
 /** Whom a console believes: the gateways of its plant's register, and the model services of its service document. */
 export type Trust = { readonly plant: RegisteredPlant; readonly scoreSigners: readonly KeyObject[] };
@@ -18,10 +19,11 @@ export type OpenedScore = { readonly score: Score; readonly revoked: ReadonlySet
  * they answer, and each part is what a gateway of this plant signed. So nobody between can forge, relabel or exchange anything; that a
  * model service does not answer with another window's score, no signature can prove: see `contradictions` of the store.
  * @param bytes a Score envelope
+ * @param proofs what earlier scores proved of their parts
  * @throws {PipelineError} FRAME_MALFORMED; SIGNATURE_INVALID, also when every part is a revoked gateway's; SCORE_MISMATCH when it is
  *   another plant's
  */
-export function openScore(bytes: Uint8Array, { plant, scoreSigners }: Trust): OpenedScore {
+export function openScore(bytes: Uint8Array, { plant, scoreSigners }: Trust, proofs = new PartProofs()): OpenedScore {
   const score = scoreCodec.decode(bytes);
   if (bytes[1] === UNSIGNED_VERSION) {
     const what = "the score is of version 1, whose parts carry no signatures: name version 2 in reads.score of the plant's register";
@@ -32,7 +34,7 @@ export function openScore(bytes: Uint8Array, { plant, scoreSigners }: Trust): Op
   if (score.plant !== plant.plant) throw new PipelineError("SCORE_MISMATCH", "plant of the score is not this one", { field: "plant" });
   const revoked = new Set<Part>();
   for (const part of score.parts) {
-    if (isPartSigned(score, part, plant.signersEver(part.gateway))) continue;
+    if (proofs.prove(score, part, plant)) continue;
     // A gateway that was revoked costs the others nothing that was merged with its windows.
     if (score.parts.length > 1 && isPartSigned(score, part, plant.signersRevoked(part.gateway))) {
       revoked.add(part);

@@ -3,7 +3,7 @@ import { openTemporaryLog } from "@smile/runtime/embedded-log";
 import { silentLogger } from "@smile/runtime/logging";
 import { type Broker, type BrokerOptions, startBroker } from "@smile/runtime/mqtt-broker";
 import { type CursorMessage, parseCursor } from "@smile/schemas/cursor";
-import { cursorTopic, LOG_TOPICS } from "@smile/schemas/topics";
+import { WORK_TOPICS, type WorkKind } from "@smile/schemas/topics";
 import { PLANT } from "./fixture-plant.ts";
 
 /** The service's delivery side as it runs in production: an embedded log, egress and its broker. */
@@ -18,12 +18,16 @@ export type FixtureEgress = AsyncDisposable & {
   restartBroker(): Promise<void>;
 };
 
-/** @param security `tls` of the broker; without it, none */
-export async function startFixtureEgress(security: Pick<BrokerOptions, "tls"> = {}): Promise<FixtureEgress> {
+/**
+ * @param security `tls` of the broker; without it, none
+ * @param kind whose scores it delivers
+ */
+export async function startFixtureEgress(security: Pick<BrokerOptions, "tls"> = {}, kind: WorkKind = "streams"): Promise<FixtureEgress> {
+  const topics = WORK_TOPICS[kind];
   const logger = silentLogger();
   await using opened = new AsyncDisposableStack();
   const log = opened.use(await openTemporaryLog({ logger }));
-  await log.ensureTopics([{ name: LOG_TOPICS.scores, partitions: 1 }]);
+  await log.ensureTopics([{ name: topics.scores, partitions: 1 }]);
   const cursors: CursorMessage[] = [];
   const waiting: { offset: number; resolve: () => void }[] = [];
   let broker: Broker;
@@ -36,6 +40,7 @@ export async function startFixtureEgress(security: Pick<BrokerOptions, "tls"> = 
       (error) => {
         throw error;
       },
+      kind,
     );
   }
   const startOn = (port: number) =>
@@ -44,7 +49,7 @@ export async function startFixtureEgress(security: Pick<BrokerOptions, "tls"> = 
       logger,
       ...security,
       authorizePublish: async ({ topic, payload }) => {
-        if (topic !== cursorTopic(PLANT)) return;
+        if (topic !== topics.mqtt.cursor(PLANT)) return;
         const cursor = parseCursor(payload);
         cursors.push(cursor);
         for (const each of waiting) if ((cursor.next ?? 0) >= each.offset) each.resolve();
@@ -67,7 +72,7 @@ export async function startFixtureEgress(security: Pick<BrokerOptions, "tls"> = 
       await new Promise<void>((resolve) => waiting.push({ offset, resolve }));
     },
     async append(scores, plant = PLANT) {
-      await log.append(scores.map((value) => ({ topic: LOG_TOPICS.scores, key: plant, value })));
+      await log.append(scores.map((value) => ({ topic: topics.scores, key: plant, value })));
     },
     async restartBroker() {
       await egress[Symbol.asyncDispose]();

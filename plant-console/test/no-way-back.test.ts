@@ -265,7 +265,7 @@ describe("by construction", () => {
     expect(named(/runtime\/mqtt-client/)).toEqual(["score-link.ts"]);
     expect(named(/\.publish\(/)).toEqual(["score-link.ts"]);
     expect(named(/runtime\/log"/)).toEqual(["log-score-link.ts"]);
-    expect(named(/runtime\/log-config"/)).toEqual(["config.ts", "configured-console.ts", "command.ts"].toSorted());
+    expect(named(/runtime\/log-config"/)).toEqual(["command.ts", "console-files.ts", "console-sources.ts"]);
     expect(named(/from "(node:(net|http|https|tls|dgram)|mqtt|kafkajs|aedes)"/)).toEqual([]);
     expect(sources.map(({ text }) => text.match(/\.publish\(/g)?.length ?? 0).reduce((a, b) => a + b)).toBe(1);
   });

@@ -21,6 +21,12 @@ export type AuditAction =
   | "keystore-opened"
   | "release-requested"
   | "release-granted"
+  | "release-refused"
+  | "report-shown"
+  | "job-deleted"
+  | "column-permitted"
+  | "job-started"
+  | "job-ended"
   | "service-started"
   | "retention-ended";
 

@@ -1,7 +1,7 @@
 import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
 import type { CursorMessage } from "@smile/schemas/cursor";
 import { deliveryCodec } from "@smile/schemas/envelopes";
-import { LOG_TOPICS, scoresTopic } from "@smile/schemas/topics";
+import { WORK_TOPICS, type WorkKind } from "@smile/schemas/topics";
 import type { Log } from "./log.ts";
 import { partitionOf } from "./partition.ts";
 
@@ -10,7 +10,11 @@ export type EgressCounters = { deliveries: number; bytes: number };
 
 /** Scores that may be on their way to a plant beyond its cursor. */
 const WINDOW = 256;
-const READ = { maxBytes: 4 * 1024 * 1024, waitMs: 1000 } as const;
+/** Reading blocks the thread: scores of jobs, which nobody waits for, come a few at a time. */
+const READ = {
+  streams: { maxBytes: 4 * 1024 * 1024, waitMs: 1000 },
+  jobs: { maxBytes: 512 * 1024, waitMs: 1000 },
+} as const;
 /** How fast a feed may read what it does not send: others' records, and what a plant went back before. */
 const PASSED_BYTES_PER_MS = 100_000;
 /** What it may read of that at once, in ms at that rate. */
@@ -26,16 +30,26 @@ export class Egress implements AsyncDisposable {
   readonly #log: Log;
   readonly #publish: (topic: string, payload: Uint8Array) => Promise<void>;
   readonly #onFailure: (error: unknown) => void;
+  readonly #kind: WorkKind;
   readonly #stop = new AbortController();
   readonly #feeds = new Map<string, Feed>();
   /** Also of feeds that were ended. */
   readonly #running = new Set<Promise<void>>();
 
-  /** @param onFailure called once with what ended a plant's feed, such as a log that fails */
-  constructor(log: Log, publish: (topic: string, payload: Uint8Array) => Promise<void>, onFailure: (error: unknown) => void) {
+  /**
+   * @param onFailure called once with what ended a plant's feed, such as a log that fails
+   * @param kind whose scores it delivers; each kind has cursors of its own
+   */
+  constructor(
+    log: Log,
+    publish: (topic: string, payload: Uint8Array) => Promise<void>,
+    onFailure: (error: unknown) => void,
+    kind: WorkKind = "streams",
+  ) {
     this.#log = log;
     this.#publish = publish;
     this.#onFailure = onFailure;
+    this.#kind = kind;
   }
 
   /** Takes a plant's cursor: begins its feed, moves its window on, or has it go back. */
@@ -61,7 +75,7 @@ export class Egress implements AsyncDisposable {
 
   /** How many records of its partition lie behind each plant's cursor, those of other plants included. */
   async lags(): Promise<ReadonlyMap<string, number>> {
-    const ends = await this.#log.ends(LOG_TOPICS.scores);
+    const ends = await this.#log.ends(WORK_TOPICS[this.#kind].scores);
     const lag = ([plant, { stored }]: [string, Feed]) => {
       const { earliest, latest } = ends[partitionOf(plant, ends.length)]!;
       return [plant, latest - Math.max(earliest, stored)] as const;
@@ -87,7 +101,7 @@ export class Egress implements AsyncDisposable {
   }
 
   async #feed(plant: string, feed: Feed): Promise<void> {
-    const topic = LOG_TOPICS.scores;
+    const { scores: topic, mqtt } = WORK_TOPICS[this.#kind];
     const topicId = await this.#log.topicId(topic);
     const partition = partitionOf(plant, (await this.#log.ends(topic)).length);
     let passedUntilMs = 0;
@@ -98,7 +112,11 @@ export class Egress implements AsyncDisposable {
         await feed.heard();
         continue;
       }
-      const records = await this.#log.read({ topic, partition, offset: feed.next }, { ...READ, maxRecords: room }, feed.interruption());
+      const records = await this.#log.read(
+        { topic, partition, offset: feed.next },
+        { ...READ[this.#kind], maxRecords: room },
+        feed.interruption(),
+      );
       let passed = records.reduce((sum, { value }) => sum + value.length, 0);
       for (const { key, offset, value } of records) {
         if (feed.ended || feed.follow({ topicId, partition })) break;
@@ -107,7 +125,7 @@ export class Egress implements AsyncDisposable {
         const payload = deliveryCodec.encode({ topicId, partition, from: feed.from, offset, score: value });
         feed.sent(offset);
         passed -= value.length;
-        await feed.untilEnded(this.#publish(scoresTopic(plant), payload));
+        await feed.untilEnded(this.#publish(mqtt.scores(plant), payload));
         this.counters.deliveries += 1;
         this.counters.bytes += payload.length;
       }

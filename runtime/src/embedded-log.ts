@@ -130,6 +130,10 @@ export class EmbeddedLog implements Log {
     return this.#step(() => this.#store.slotsOf(topic).map((slot) => this.#store.ends(slot)));
   }
 
+  async groupLag(group: string, topic: string): Promise<number> {
+    return this.#step(() => this.#store.slotsOf(topic).reduce((sum, slot) => sum + this.#store.groupLag(group, slot), 0));
+  }
+
   /** Deletes what retention no longer asks for: older than the topic's `retentionMs` and settled by every group. Runs by itself each minute. */
   async trim(): Promise<void> {
     while (!this.#stopping.signal.aborted && this.#step(() => this.#store.transaction(() => this.#store.trim(this.#now(), trimRecords)))) {

@@ -147,6 +147,14 @@ export class EmbeddedStore implements Disposable {
     return { partition, earliest, latest };
   }
 
+  /** Records of a slot from the group's commit on; without one, all. */
+  groupLag(group: string, { slot }: Slot): number {
+    const sql = `SELECT next_offset - coalesce((SELECT offset FROM commits WHERE group_name = ?2 AND slot = ?1),
+                   (SELECT min(offset) FROM records WHERE slot = ?1), next_offset) AS lag
+                 FROM slots WHERE slot = ?1`;
+    return this.#db.first<{ lag: number }>(sql, slot, group)!.lag;
+  }
+
   lease(group: string): Lease | undefined {
     return this.#db.first<Lease>("SELECT holder, host, pid, thread, expires_ms AS expiresMs FROM leases WHERE group_name = ?", group);
   }

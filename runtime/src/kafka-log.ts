@@ -234,6 +234,11 @@ class KafkaLog implements Log {
       .sort((a, b) => a.partition - b.partition);
   }
 
+  async groupLag(group: string, topic: string): Promise<number> {
+    const commits = await this.commitsOf(group, topic);
+    return (await this.ends(topic)).reduce((sum, { partition, latest }) => sum + Math.max(0, latest - commits.get(partition)!), 0);
+  }
+
   async topicId(topic: string): Promise<string> {
     await this.partitionsOf(topic);
     const id = await this.ask("topic id", async () => {

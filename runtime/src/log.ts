@@ -70,6 +70,12 @@ export interface Log extends AsyncDisposable {
 
   /** What each partition of a topic holds, by partition number. */
   ends(topic: string): Promise<readonly PartitionEnds[]>;
+
+  /**
+   * Records of a topic that a group has not committed, whoever its members are; all that are kept for a group that never joined. What was
+   * settled counts until it is committed.
+   */
+  groupLag(group: string, topic: string): Promise<number>;
 }
 
 /** One member of a consumer group. Pulled, so that a slow consumer leaves its backlog in the log instead of in memory. */

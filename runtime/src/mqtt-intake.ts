@@ -53,10 +53,16 @@ export class Intake {
       const room = this.#room();
       if (room === 0) this.#begunMs = null; // what it waits for is us
       if (room === 0 || this.#guard.offence !== null) return null; // aedes asks again after each answer
-      const bytes = rest ?? read();
+      let bytes = rest ?? read();
       if (bytes === null) return null;
       const before = this.#guard.packets;
-      const end = this.#guard.scan(bytes, room);
+      let end = this.#guard.scan(bytes, room);
+      // A rest that ends within a packet leads to no answer, and the socket has told of what it holds: nobody would ask for the packet's end.
+      const more = rest !== null && this.#guard.packets === before && this.#guard.offence === null ? read() : null;
+      if (more !== null) {
+        end = bytes.length + this.#guard.scan(more, room);
+        bytes = Buffer.concat([bytes, more]);
+      }
       if (!this.#guard.isWithinPacket) this.#begunMs = null;
       else if (this.#begunMs === null || this.#guard.packets > before) this.#begunMs = performance.now();
       rest = end < bytes.length ? bytes.subarray(end) : null;

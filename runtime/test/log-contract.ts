@@ -187,6 +187,17 @@ export function describeLog(name: string, makePlace: () => Promise<LogPlace>): v
       expect(await member.lag()).toBe(2);
     });
 
+    it("tells a group's lag to whoever is not in it: everything for one that never joined, and then what is not committed", async () => {
+      for (const value of ["a", "b", "c"]) await put("key", value);
+      expect(await log.groupLag(group, topic)).toBe(3);
+      {
+        await using member = await log.join(group, [topic]);
+        await member.settle(await take(member, 2, { ...ample, maxRecords: 2 }));
+      }
+      expect(await log.groupLag(group, topic)).toBe(1);
+      expect(await log.groupLag(`${group}-other`, topic)).toBe(3);
+    });
+
     it("ignores what a member settles without holding it", async () => {
       await put("key", "a");
       await using member = await log.join(group, [topic]);

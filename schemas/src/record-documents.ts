@@ -2,6 +2,7 @@ import type { RecordFeatureSet, RecordMapping } from "@smile/features/records/re
 import { z } from "zod";
 import { hash } from "./document-fields.ts";
 import { type Deployment, DeploymentDocument, ParamsDocument, RepliesDocument } from "./documents.ts";
+import type { WorkKind } from "./topics.ts";
 
 const count = z.number().int().min(1);
 const column = z.string().min(1).max(200);
@@ -59,6 +60,34 @@ export const SegmentCardDocument = z.strictObject({
 });
 export type SegmentCard = z.infer<typeof SegmentCardDocument>;
 
+/** What a segment head's segments are, for reports: private to the organisation, since centroids tell how its people are. */
+export const SegmentProfilesDocument = z
+  .strictObject({
+    kind: z.literal("segment-profiles"),
+    version: z.literal(1),
+    headId: hash,
+    featureSetId: hash,
+    /** [F] As `recordFeatureNames` has them. */
+    featureNames: z.array(z.string().min(1)).min(1).max(65_536),
+    /** One per output of the head, in its order. */
+    segments: z
+      .array(
+        z.strictObject({
+          name: z.string().min(1).max(200),
+          /** What sets the segment apart; empty where nothing does. */
+          words: z.string().max(2000),
+          /** [F] Standardised: deviations of the column times its weight. */
+          centroid: z.array(finite).min(1),
+        }),
+      )
+      .min(2),
+  })
+  .refine(({ featureNames, segments }) => segments.every(({ centroid }) => centroid.length === featureNames.length), {
+    path: ["segments"],
+    message: "each centroid needs a number per feature name",
+  });
+export type SegmentProfiles = z.infer<typeof SegmentProfilesDocument>;
+
 /** What the model owner hands to an organisation: as `DeploymentDocument`, for records. */
 export const SegmentDeploymentDocument = z.strictObject({
   kind: z.literal("segment-deployment"),
@@ -81,3 +110,6 @@ export const AnyDeploymentDocument: z.ZodType<AnyDeployment> = z.discriminatedUn
   DeploymentDocument,
   SegmentDeploymentDocument,
 ]);
+
+/** Windows come as streams for ever, records as jobs. */
+export const workOfDeployment = ({ kind }: AnyDeployment): WorkKind => (kind === "deployment" ? "streams" : "jobs");

@@ -25,8 +25,13 @@ export function signFrame(frame: Omit<Frame, "signature">, key: KeyObject): Fram
  * @param kind plant, scheme and ids; a Frame, Batch or Score has them
  */
 export function isPartSigned(kind: CiphertextKind, part: Part, keys: readonly KeyObject[]): boolean {
+  return isSignedBy(partStatement(kind, part), part.signature, keys);
+}
+
+/** What a gateway signs of a part: equal for two parts only when everything is equal that the signature is over. Delimits itself. */
+export function partStatement(kind: CiphertextKind, part: Part): Buffer {
   const { plant, scheme, keyMode, paramsId, keyId, featureSetId } = kind;
-  return isSignedBy(frameStatement({ ...part, plant, scheme, keyMode, paramsId, keyId, featureSetId }), part.signature, keys);
+  return frameStatement({ ...part, plant, scheme, keyMode, paramsId, keyId, featureSetId });
 }
 
 /** The gap with its gateway's signature. */

@@ -16,7 +16,7 @@ import {
   parseDocument,
 } from "../src/documents.ts";
 import { paramsFromDocument, paramsToDocument } from "../src/params-document.ts";
-import { cursorTopic, framesTopic, parseFramesTopic, scoresTopic } from "../src/topics.ts";
+import { cursorTopic, jobCursorTopic, jobScoresTopic, parseFramesTopic, scoresTopic, WORK_KINDS, WORK_TOPICS } from "../src/topics.ts";
 
 const id = "a".repeat(64);
 const featureSet = {
@@ -209,10 +209,10 @@ describe("documents", () => {
 describe("topics", () => {
   const name = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/);
 
-  it("a frames topic names its sender", () => {
+  it("a frames topic names its sender and the kind of work", () => {
     fc.assert(
-      fc.property(name, name, (plant, gateway) => {
-        expect(parseFramesTopic(framesTopic(plant, gateway))).toEqual({ plant, gateway });
+      fc.property(name, name, fc.constantFrom(...WORK_KINDS), (plant, gateway, work) => {
+        expect(parseFramesTopic(WORK_TOPICS[work].mqtt.frames(plant, gateway))).toEqual({ plant, gateway, work });
       }),
       { numRuns: 100, seed: 61 },
     );
@@ -221,6 +221,10 @@ describe("topics", () => {
   it.each([
     scoresTopic("p"),
     cursorTopic("p"),
+    jobScoresTopic("p"),
+    jobCursorTopic("p"),
+    "smile/v1/p/g/other",
+    "smile/v1/p/g/jobs/more",
     "smile/v1/p/g/frames/more",
     "smile/v2/p/g/frames",
     "other/v1/p/g/frames",

@@ -5,7 +5,7 @@ import { checkFrame, frameLength } from "@smile/he/wire";
 import type { PlantRegistry } from "@smile/runtime/plant-registry";
 import type { Frame, Gap } from "@smile/schemas/envelopes";
 import type { PeerIdentity, RegisteredPlant } from "@smile/schemas/registered-plant";
-import { parseFramesTopic } from "@smile/schemas/topics";
+import { NAME, parseFramesTopic, type WorkKind } from "@smile/schemas/topics";
 import type { DeployedKind } from "./catalogue.ts";
 
 /** A message as it came: `peer` is who its connection's certificate belongs to, null on one without TLS. */
@@ -15,6 +15,15 @@ export type Arrival = { readonly topic: string; readonly payload: Uint8Array; re
 export function checkLength(payload: Uint8Array, largest: number): void {
   if (payload.length <= largest) return;
   throw new PipelineError("FRAME_WRONG_LENGTH", `the envelope has ${payload.length} bytes`, { length: payload.length, largest });
+}
+
+/**
+ * Jobs come on topics of their own, where they wait for each other; nothing else may wait there, and no job before streams.
+ * @throws {PipelineError} FRAME_WRONG_SENDER
+ */
+export function checkWork({ topic }: Arrival, work: WorkKind): void {
+  if (parseFramesTopic(topic).work === work) return;
+  throw new PipelineError("FRAME_WRONG_SENDER", `frames and gaps of ${work} are published to another topic than this`);
 }
 
 /**
@@ -51,8 +60,13 @@ export function checkSignature(isSigned: boolean): void {
 }
 
 /** @throws {PipelineError} FRAME_MALFORMED */
-export function checkFrameNumbers({ epoch, sequence, block }: Frame): void {
+export function checkFrameNumbers({ epoch, sequence, block, jobId, frameCount }: Frame): void {
   if (epoch < 0 || sequence < 0 || block < 0) throw new PipelineError("FRAME_MALFORMED", "epoch, sequence and block count from 0");
+  if (jobId === null ? frameCount !== null : !NAME.test(jobId) || frameCount === null || sequence >= frameCount)
+    throw new PipelineError(
+      "FRAME_MALFORMED",
+      "a job has an id and a number of frames, and a frame its place among them; a stream has none",
+    );
 }
 
 /** @throws {PipelineError} FRAME_MALFORMED when the gap's numbers contradict each other */

@@ -1,6 +1,7 @@
 import type { PlantRegistry } from "@smile/runtime/plant-registry";
 import { type Frame, frameCodec, type Gap, gapCodec } from "@smile/schemas/envelopes";
 import { isGapSigned, isPartSigned } from "@smile/schemas/signing";
+import { workOf } from "@smile/schemas/topics";
 import {
   type Arrival,
   checkCiphertextLength,
@@ -13,6 +14,7 @@ import {
   checkResidues,
   checkSender,
   checkSignature,
+  checkWork,
 } from "./admission-checks.ts";
 import type { Catalogue } from "./catalogue.ts";
 
@@ -43,6 +45,7 @@ export type AdmittedFrame = { readonly frame: Frame; readonly isRepeated: boolea
 export function admitFrame(arrival: Arrival, { registry, catalogue, isDurable }: AdmissionRules, nowMs: number): AdmittedFrame {
   checkLength(arrival.payload, LARGEST_FRAME_BYTES);
   const frame = frameCodec.decode(arrival.payload);
+  checkWork(arrival, workOf(frame));
   const { plant, signers } = checkSender(arrival, frame, registry, nowMs);
   checkSignature(isPartSigned(frame, frame, signers));
   if (isDurable(frame)) return { frame, isRepeated: true };
@@ -65,6 +68,7 @@ export function admitFrame(arrival: Arrival, { registry, catalogue, isDurable }:
 export function admitGap(arrival: Arrival, { registry }: Pick<AdmissionRules, "registry">, nowMs: number): Gap {
   checkLength(arrival.payload, LARGEST_GAP_BYTES);
   const gap = gapCodec.decode(arrival.payload);
+  checkWork(arrival, "streams");
   const { signers } = checkSender(arrival, gap, registry, nowMs);
   checkSignature(isGapSigned(gap, signers));
   checkGapNumbers(gap);

@@ -11,11 +11,12 @@ import { openPlantRegistry } from "@smile/runtime/plant-registry";
 import { plantRegistryMetrics } from "@smile/runtime/plant-registry-metrics";
 import { PlantsConfig, plantsHelp } from "@smile/runtime/plants-config";
 import type { ServiceCommand } from "@smile/runtime/service-command";
+import { WORK_KINDS } from "@smile/schemas/topics";
 import { z } from "zod";
 import { endpointSchema, openEndpoint } from "./endpoint-schema.ts";
 import { processorMetrics } from "./metrics.ts";
 import { quotaSchema } from "./quota-schema.ts";
-import { startStreamProcessor } from "./service.ts";
+import { defaultJobBacklog, startStreamProcessor } from "./service.ts";
 
 const Schema = z.strictObject({
   log: LogConfig,
@@ -27,6 +28,7 @@ const Schema = z.strictObject({
   lingerMs: z.number().min(0).max(60_000).default(20),
   openPerKind: z.number().int().min(1).max(64).default(4),
   quota: quotaSchema,
+  jobBacklog: z.number().int().min(1).max(100_000).default(defaultJobBacklog),
   audit: z.string().min(1).optional(),
   ...monitoringShape,
   logLevel: LogLevel.default("info"),
@@ -50,6 +52,7 @@ const envNames = {
   "scores.withoutTls": "SMILE_SCORES_WITHOUT_TLS",
   "quota.framesPerSecond": "SMILE_QUOTA_FRAMES_PER_SECOND",
   "quota.bytesPerSecond": "SMILE_QUOTA_BYTES_PER_SECOND",
+  jobBacklog: "SMILE_JOB_BACKLOG",
   audit: "SMILE_AUDIT",
   ...monitoringEnvNames,
   logLevel: "SMILE_LOG_LEVEL",
@@ -65,7 +68,8 @@ export const streamProcessorCommand: ServiceCommand = {
                  frames {host 127.0.0.1, port 1883, maxPacketBytes, maxConnections 256, maxConnectionsPerPlant 64,
                  tls {certificate, key}} or {broker: mqtts://..., clientId, tls {certificate, key, authority}};
                  scores, likewise, port 1884; without tls on this machine only, or with withoutTls in so many words;
-                 quota of each plant {framesPerSecond 1000, bytesPerSecond 134217728};
+                 quota of each plant {framesPerSecond 1000, bytesPerSecond 134217728}; jobBacklog 256: frames of jobs
+                 that wait in the log to be scored, at most;
                  audit: path of the audit log; lingerMs 20; openPerKind 4; logLevel info;
 ${monitoringHelp}`,
   async start({ configFile, folder, env, logger: loggerAt, signal }) {
@@ -83,7 +87,7 @@ ${monitoringHelp}`,
     const plants = opened.use(openPlantRegistry({ plants: settings.plants, folder, logger, ...(audit && { audit }) }));
     const frames = opened.use(openEndpoint(settings.frames, folder, "frames", logger));
     const scores = opened.use(openEndpoint(settings.scores, folder, "scores", logger));
-    const { lingerMs, openPerKind, quota } = settings;
+    const { lingerMs, openPerKind, quota, jobBacklog } = settings;
     const service = opened.use(
       await startStreamProcessor({
         log,
@@ -93,13 +97,14 @@ ${monitoringHelp}`,
         frames: frames.endpoint,
         scores: scores.endpoint,
         quota,
+        jobBacklog,
         limits: { lingerMs, openPerKind },
         partitions: settings.log.partitions,
       }),
     );
     audit?.append("service-started", { deployments: deployments.length, plants: plants.plants.length });
     const readsLog = () =>
-      service.lag().then(
+      Promise.all(WORK_KINDS.map((work) => service.lag(work))).then(
         () => true,
         () => false,
       );

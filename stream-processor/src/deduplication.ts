@@ -1,4 +1,5 @@
 import type { Log, Position } from "@smile/runtime/log";
+import type { WorkKind } from "@smile/schemas/topics";
 import { SeenFrames, type SenderId } from "./seen-frames.ts";
 import { restoreSeen, snapshotRecord } from "./seen-log.ts";
 
@@ -30,12 +31,14 @@ type Followed = {
  */
 export class Deduplication {
   readonly #log: Log;
+  readonly #work: WorkKind;
   readonly #partitions = new Map<number, Followed>();
   #nowMs: number;
 
   /** @param nowMs monotonic */
-  constructor(log: Log, nowMs: number) {
+  constructor(log: Log, nowMs: number, work: WorkKind = "streams") {
     this.#log = log;
+    this.#work = work;
     this.#nowMs = nowMs;
   }
 
@@ -57,7 +60,7 @@ export class Deduplication {
     followed.nextOffset = offset + 1;
     this.#partitions.set(partition, followed);
     const { seen, open } = followed;
-    await restoreSeen(this.#log, { partition, offset }, seen, signal, (frame, at) => open.get(idOf(frame)) !== at);
+    await restoreSeen(this.#log, this.#work, { partition, offset }, seen, signal, (frame, at) => open.get(idOf(frame)) !== at);
   }
 
   /** Whether the frame was dealt with, or waits in an open batch under another offset. */
@@ -99,7 +102,7 @@ export class Deduplication {
     const due = [...this.#partitions].filter(([, followed]) => isDue(followed));
     if (due.length === 0) return;
     const records = due.map(([partition, { seen, open, nextOffset }]) =>
-      snapshotRecord(partition, { upTo: open.values().reduce((a, b) => Math.min(a, b), nextOffset), seen: seen.snapshot() }),
+      snapshotRecord(this.#work, partition, { upTo: open.values().reduce((a, b) => Math.min(a, b), nextOffset), seen: seen.snapshot() }),
     );
     for (const [, followed] of due) {
       followed.news = 0;

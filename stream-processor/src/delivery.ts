@@ -5,7 +5,7 @@ import { openMqtt } from "@smile/runtime/mqtt-client";
 import type { PlantRegistry } from "@smile/runtime/plant-registry";
 import { type CursorMessage, parseCursor } from "@smile/schemas/cursor";
 import type { PeerIdentity } from "@smile/schemas/registered-plant";
-import { cursorTopic, scoresTopic } from "@smile/schemas/topics";
+import { WORK_KINDS, WORK_TOPICS, type WorkKind } from "@smile/schemas/topics";
 import { brokerOptions, clientOptions, type Endpoint, type EndpointState, isExternal } from "./endpoint.ts";
 
 export type Delivery = AsyncDisposable &
@@ -19,23 +19,26 @@ const LOG_EVERY_MS = 1000;
 /**
  * The way to the plants over MQTT: scores out, cursors in. A cursor that is lost comes again, as the console repeats it, so nothing is kept
  * for us at an external broker.
+ * @param work what is deployed: nothing else is asked for at an external broker
  * @param plants whose consoles are heard and served
- * @param onCursor a plant's cursor
+ * @param onCursor a plant's cursor among its scores of a kind of work
  * @param onFailure called when the external broker refuses the subscription
  * @throws {PipelineError} BROKER_DOWN when a broker in this process cannot listen, TLS_REQUIRED
  */
 export async function openDelivery(options: {
   readonly endpoint: Endpoint;
+  readonly work: readonly WorkKind[];
   readonly plants: PlantRegistry;
-  readonly onCursor: (plant: string, cursor: CursorMessage) => void;
+  readonly onCursor: (work: WorkKind, plant: string, cursor: CursorMessage) => void;
   readonly logger: Logger;
   readonly onFailure: (error: unknown) => void;
 }): Promise<Delivery> {
   const { endpoint, plants, logger } = options;
-  /** The one thing that plants may publish. Anything else is refused by resolving: sent again it would be the same. */
+  /** The one kind of thing that plants may publish. Anything else is refused by resolving: sent again it would be the same. */
   const hear = async ({ topic, payload, peer }: Heard) => {
     try {
-      options.onCursor(plantOfCursor(topic, peer, plants), parseCursor(payload));
+      const { work, plant } = sourceOfCursor(topic, peer, plants);
+      options.onCursor(work, plant, parseCursor(payload));
     } catch (error) {
       if (!isPipelineError(error)) throw error;
       noteIgnored(error.code);
@@ -70,7 +73,10 @@ export async function openDelivery(options: {
   const connection = openMqtt({
     ...clientOptions(endpoint),
     logger,
-    subscribe: { filters: [cursorTopic("+")], handle: (topic, payload) => hear({ topic, payload, peer: null }) },
+    subscribe: {
+      filters: options.work.map((work) => WORK_TOPICS[work].mqtt.cursor("+")),
+      handle: (topic, payload) => hear({ topic, payload, peer: null }),
+    },
   });
   connection.ready().catch(options.onFailure);
   return {
@@ -87,21 +93,23 @@ export async function openDelivery(options: {
 type Heard = { readonly topic: string; readonly payload: Uint8Array; readonly peer: PeerIdentity | null };
 
 /**
- * The plant whose cursor comes on a topic.
+ * The plant whose cursor comes on a topic, and among the scores of which kind of work it stands.
  * @throws {PipelineError} FRAME_WRONG_SENDER, PLANT_UNKNOWN
  */
-function plantOfCursor(topic: string, peer: PeerIdentity | null, plants: PlantRegistry): string {
+function sourceOfCursor(topic: string, peer: PeerIdentity | null, plants: PlantRegistry): { work: WorkKind; plant: string } {
   const plant = topic.split("/")[2] ?? "";
-  if (topic !== cursorTopic(plant) || !isConsoleOf(plant, peer))
-    throw new PipelineError("FRAME_WRONG_SENDER", "a plant's consoles publish nothing but its cursor");
+  const work = WORK_KINDS.find((each) => topic === WORK_TOPICS[each].mqtt.cursor(plant));
+  if (work === undefined || !isConsoleOf(plant, peer))
+    throw new PipelineError("FRAME_WRONG_SENDER", "a plant's consoles publish nothing but its cursors");
   if (plants.find(plant) === undefined) throw new PipelineError("PLANT_UNKNOWN", "the plant is not registered");
-  return plant;
+  return { work, plant };
 }
 
 /** A plant's consoles have the scores of their own plant; wildcards would reach the others'. */
 function mayHaveScores(topic: string, peer: PeerIdentity | null, plants: PlantRegistry): boolean {
   const plant = topic.split("/")[2] ?? "";
-  return topic === scoresTopic(plant) && isConsoleOf(plant, peer) && plants.find(plant) !== undefined;
+  const isOwn = WORK_KINDS.some((work) => topic === WORK_TOPICS[work].mqtt.scores(plant));
+  return isOwn && isConsoleOf(plant, peer) && plants.find(plant) !== undefined;
 }
 
 /** Without TLS nobody can tell: who is on this machine is trusted, and scores are ciphertexts to all but the plant. */

@@ -1,27 +1,44 @@
 import { isPipelineError } from "@smile/errors/pipeline-error";
 import type { Log } from "@smile/runtime/log";
+import type { PlantRegistry } from "@smile/runtime/plant-registry";
 import { gapCodec } from "@smile/schemas/envelopes";
-import { LOG_TOPICS } from "@smile/schemas/topics";
+import { WORK_TOPICS, type WorkKind } from "@smile/schemas/topics";
 import { type AdmissionRules, admitFrame, admitGap } from "./admission.ts";
 import type { Arrival } from "./admission-checks.ts";
 import { GapGuard } from "./gap-guard.ts";
+import type { JobGate } from "./job-gate.ts";
 import type { PlantQuota } from "./quota.ts";
 import type { Refusals } from "./refusals.ts";
 import type { ReplayGuard } from "./replay-guard.ts";
 
-/** What ingress has done since it started. */
-export type IngressCounters = {
-  /** Frames taken and their bytes, gaps taken, frames and gaps that were in the log already. */
-  accepted: number;
-  bytes: number;
+/** Frames taken and their bytes, and frames that were in the log already. */
+export type FrameCounters = { accepted: number; bytes: number; replayed: number };
+
+/** What ingress has done since it started. `jobs` counts frames of jobs, refusals are of both kinds of work, all else is of streams. */
+export type IngressCounters = FrameCounters & {
+  /** Gaps taken; those that were taken before count as replayed. */
   gaps: number;
-  replayed: number;
   /** Refusals by error code, and how many of them left no dead letter. */
   readonly refused: Readonly<Record<string, number>>;
   readonly deadLettersSuppressed: number;
   /** By plant: seconds that its messages waited for its quota, and messages that were given back. */
   readonly quotaWaitSeconds: Readonly<Record<string, number>>;
   readonly quotaExceeded: Readonly<Record<string, number>>;
+  readonly jobs: FrameCounters & {
+    /** By plant: seconds that its frames of jobs waited for their turn and quota. */
+    readonly waitSeconds: Readonly<Record<string, number>>;
+    /** By plant: frames of jobs that were given back because they waited too long. */
+    readonly givenBack: Readonly<Record<string, number>>;
+  };
+};
+
+/** What one kind of work has for itself at ingress. */
+export type IngressLane = {
+  /** The kind's deployments. */
+  readonly catalogue: AdmissionRules["catalogue"];
+  readonly guard: ReplayGuard;
+  /** What plants may send of this kind: jobs leave a plant's streams their share. */
+  readonly quota: PlantQuota;
 };
 
 /** Where messages are counted that no registered plant answers for. No plant has this name. */
@@ -38,21 +55,23 @@ const BY_REGISTER: ReadonlySet<string> = new Set(["PLANT_UNKNOWN", "SENDER_UNKNO
 export class Ingress {
   readonly counters: IngressCounters;
   readonly #log: Log;
-  readonly #rules: AdmissionRules;
-  readonly #guard: ReplayGuard;
+  readonly #registry: PlantRegistry;
+  readonly #lanes: Readonly<Record<WorkKind, IngressLane>>;
+  readonly #gate: JobGate;
   readonly #gaps = new GapGuard();
-  readonly #quota: PlantQuota;
   readonly #refusals: Refusals;
+  readonly #jobWaitSeconds: Record<string, number> = Object.create(null);
 
   constructor(
     log: Log,
-    rules: Omit<AdmissionRules, "isDurable">,
-    { guard, quota, refusals }: { readonly guard: ReplayGuard; readonly quota: PlantQuota; readonly refusals: Refusals },
+    registry: PlantRegistry,
+    parts: { readonly lanes: Readonly<Record<WorkKind, IngressLane>>; readonly gate: JobGate; readonly refusals: Refusals },
   ) {
+    const { lanes, gate, refusals } = parts;
     this.#log = log;
-    this.#rules = { ...rules, isDurable: (frame) => guard.isDurable(frame) };
-    this.#guard = guard;
-    this.#quota = quota;
+    this.#registry = registry;
+    this.#lanes = lanes;
+    this.#gate = gate;
     this.#refusals = refusals;
     this.counters = {
       accepted: 0,
@@ -63,41 +82,73 @@ export class Ingress {
       get deadLettersSuppressed() {
         return refusals.suppressed;
       },
-      quotaWaitSeconds: quota.waitedSeconds,
-      quotaExceeded: quota.exceeded,
+      quotaWaitSeconds: lanes.streams.quota.waitedSeconds,
+      quotaExceeded: lanes.streams.quota.exceeded,
+      jobs: {
+        accepted: 0,
+        bytes: 0,
+        replayed: 0,
+        waitSeconds: this.#jobWaitSeconds,
+        get givenBack() {
+          return sums(gate.exceeded, lanes.jobs.quota.exceeded);
+        },
+      },
     };
   }
 
-  /** @throws {PipelineError} QUOTA_EXCEEDED, LOG_UNAVAILABLE */
+  /** @throws {PipelineError} QUOTA_EXCEEDED, BACKLOG_FULL, LOG_UNAVAILABLE */
   async receive(arrival: Arrival): Promise<void> {
+    const work = workOfTopic(arrival.topic);
+    const payer = this.#payerOf(arrival);
+    const sinceMs = performance.now();
     // Before anything is looked at: looking is what the quota limits.
-    await this.#quota.turn(this.#payerOf(arrival), arrival.payload.length);
-    if (gapCodec.claims(arrival.payload))
-      await this.#takeGap(arrival); // both come on a gateway's one topic
-    else await this.#takeFrame(arrival);
-  }
-
-  async #takeFrame(arrival: Arrival): Promise<void> {
-    const admitted = await this.#unlessRefused(arrival, () => admitFrame(arrival, this.#rules, Date.now()));
-    if (admitted === undefined) return;
-    const { frame, isRepeated } = admitted;
-    const { payload } = arrival;
-    const append = () => this.#log.append([{ topic: LOG_TOPICS.frames, key: frame.plant, value: payload }]);
-    if (isRepeated || !(await this.#guard.once(frame, append))) {
-      this.counters.replayed += 1;
+    await this.#lanes[work].quota.turn(payer, arrival.payload.length);
+    if (work === "streams") {
+      await this.#take(arrival, work);
       return;
     }
-    this.counters.accepted += 1;
-    this.counters.bytes += payload.length;
+    await this.#gate.through(payer, () => {
+      this.#jobWaitSeconds[payer] = (this.#jobWaitSeconds[payer] ?? 0) + (performance.now() - sinceMs) / 1000;
+      return this.#take(arrival, work);
+    });
   }
 
-  async #takeGap(arrival: Arrival): Promise<void> {
-    const gap = await this.#unlessRefused(arrival, () => admitGap(arrival, this.#rules, Date.now()));
-    if (gap === undefined) return;
+  /** @returns whether it put something into the log that was not there */
+  #take(arrival: Arrival, work: WorkKind): Promise<boolean> {
+    return gapCodec.claims(arrival.payload) ? this.#takeGap(arrival, work) : this.#takeFrame(arrival, work);
+  }
+
+  async #takeFrame(arrival: Arrival, work: WorkKind): Promise<boolean> {
+    const { guard } = this.#lanes[work];
+    const admitted = await this.#unlessRefused(arrival, () => admitFrame(arrival, this.#rulesOf(work), Date.now()));
+    if (admitted === undefined) return false;
+    const { frame, isRepeated } = admitted;
+    const { payload } = arrival;
+    const counters = work === "jobs" ? this.counters.jobs : this.counters;
+    const append = () => this.#log.append([{ topic: WORK_TOPICS[work].frames, key: frame.plant, value: payload }]);
+    if (isRepeated || !(await guard.once(frame, append))) {
+      counters.replayed += 1;
+      return false;
+    }
+    counters.accepted += 1;
+    counters.bytes += payload.length;
+    return true;
+  }
+
+  async #takeGap(arrival: Arrival, work: WorkKind): Promise<boolean> {
+    const gap = await this.#unlessRefused(arrival, () => admitGap(arrival, this.#rulesOf(work), Date.now()));
+    if (gap === undefined) return false;
     // There is nothing to merge or to score in a gap: it goes to the plant among its scores.
-    const append = () => this.#log.append([{ topic: LOG_TOPICS.scores, key: gap.plant, value: arrival.payload }]);
-    if (await this.#gaps.once(gap, append)) this.counters.gaps += 1;
+    const append = () => this.#log.append([{ topic: WORK_TOPICS[work].scores, key: gap.plant, value: arrival.payload }]);
+    const isNew = await this.#gaps.once(gap, append);
+    if (isNew) this.counters.gaps += 1;
     else this.counters.replayed += 1;
+    return isNew;
+  }
+
+  #rulesOf(work: WorkKind): AdmissionRules {
+    const { catalogue, guard } = this.#lanes[work];
+    return { registry: this.#registry, catalogue, isDurable: (frame) => guard.isDurable(frame) };
   }
 
   async #unlessRefused<T>(arrival: Arrival, admit: () => T): Promise<T | undefined> {
@@ -112,7 +163,7 @@ export class Ingress {
 
   /** A frame may be here before the register is read that makes it good. */
   #withNewestRegister<T>({ topic }: Arrival, admit: () => T): T {
-    const { registry } = this.#rules;
+    const registry = this.#registry;
     const plant = plantOf(topic);
     const before = registry.find(plant);
     try {
@@ -127,8 +178,19 @@ export class Ingress {
 
   #payerOf({ topic, peer }: Arrival): string {
     const plant = peer?.plant ?? plantOf(topic);
-    return this.#rules.registry.find(plant) === undefined ? STRANGERS : plant;
+    return this.#registry.find(plant) === undefined ? STRANGERS : plant;
   }
+}
+
+/** Whose lane a message waits in. What has no business on the topic is refused when it is looked at. */
+function workOfTopic(topic: string): WorkKind {
+  return topic.split("/")[4] === "jobs" ? "jobs" : "streams";
+}
+
+function sums(...counts: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const all: Record<string, number> = Object.create(null);
+  for (const [name, count] of counts.flatMap((each) => Object.entries(each))) all[name] = (all[name] ?? 0) + count;
+  return all;
 }
 
 /** The plant that a topic names, if it names any. */

@@ -2,7 +2,7 @@ import type { Logger } from "@smile/runtime/logging";
 import { startBroker } from "@smile/runtime/mqtt-broker";
 import { openMqtt } from "@smile/runtime/mqtt-client";
 import type { PlantRegistry } from "@smile/runtime/plant-registry";
-import { framesTopic } from "@smile/schemas/topics";
+import { WORK_TOPICS, type WorkKind } from "@smile/schemas/topics";
 import type { Arrival } from "./admission-checks.ts";
 import { brokerOptions, clientOptions, type Endpoint, type EndpointState, isExternal } from "./endpoint.ts";
 
@@ -11,7 +11,9 @@ export type Intake = AsyncDisposable & EndpointState;
 /**
  * Takes frames off MQTT. Through a broker in this process, a gateway's PUBACK waits for `receive`. Behind an external broker, that broker
  * has acknowledged already; what waits for `receive` is its message to us, which it keeps in our session until then. Frames come one after
- * the other there, so that they stay in order; who sent them is for that broker to check, and for their signatures to prove.
+ * the other there, so that they stay in order, each kind of work in a session of its own: frames of jobs wait while others are scored,
+ * and none of a stream behind them. Who sent them is for that broker to check, and for their signatures to prove.
+ * @param work what is deployed: nothing else is asked for at an external broker
  * @param plants with TLS, whose gateways may connect
  * @param receive resolves when the message is taken over; when it rejects, the message comes again
  * @param onFailure called when the external broker refuses the subscription
@@ -19,6 +21,7 @@ export type Intake = AsyncDisposable & EndpointState;
  */
 export async function openIntake(options: {
   readonly endpoint: Endpoint;
+  readonly work: readonly WorkKind[];
   readonly plants: PlantRegistry;
   readonly receive: (arrival: Arrival) => Promise<void>;
   readonly logger: Logger;
@@ -30,20 +33,29 @@ export async function openIntake(options: {
     const broker = await startBroker({ ...brokerOptions(endpoint, plants), logger, authorizePublish: receive });
     return { url: broker.url, connected: true, cutOff: broker.cutOff, [Symbol.asyncDispose]: () => broker[Symbol.asyncDispose]() };
   }
-  const connection = openMqtt({
-    ...clientOptions(endpoint),
-    logger,
-    // The broker keeps what we have not acknowledged, also while we are away.
-    persistentSession: true,
-    subscribe: { filters: [framesTopic("+", "+")], handle: (topic, payload) => receive({ topic, payload, peer: null }) },
-  });
-  connection.ready().catch(options.onFailure);
+  const { clientId, ...client } = clientOptions(endpoint);
+  const connections = options.work.map((work) =>
+    openMqtt({
+      ...client,
+      clientId: work === "jobs" ? `${clientId}-jobs` : clientId,
+      logger,
+      // The broker keeps what we have not acknowledged, also while we are away.
+      persistentSession: true,
+      subscribe: {
+        filters: [WORK_TOPICS[work].mqtt.frames("+", "+")],
+        handle: (topic, payload) => receive({ topic, payload, peer: null }),
+      },
+    }),
+  );
+  for (const connection of connections) connection.ready().catch(options.onFailure);
   return {
     url: endpoint.broker,
     get connected() {
-      return connection.connected;
+      return connections.every(({ connected }) => connected);
     },
     cutOff: {},
-    [Symbol.asyncDispose]: () => connection[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all(connections.map((connection) => connection[Symbol.asyncDispose]()));
+    },
   };
 }

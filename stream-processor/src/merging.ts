@@ -3,7 +3,7 @@ import { isPipelineError } from "@smile/errors/pipeline-error";
 import type { GroupMember, Log, LogRecord, Position, ReadLimits } from "@smile/runtime/log";
 import type { Logger } from "@smile/runtime/logging";
 import { frameCodec } from "@smile/schemas/envelopes";
-import { LOG_TOPICS } from "@smile/schemas/topics";
+import { WORK_TOPICS, type WorkKind } from "@smile/schemas/topics";
 import { mergeToBatch } from "./batch.ts";
 import { advance, type BatcherLimits, type Input, nextDeadline, type Open, type Placed } from "./batcher.ts";
 import type { Catalogue } from "./catalogue.ts";
@@ -12,27 +12,40 @@ import { Deduplication } from "./deduplication.ts";
 /** What merging has done since it started: frames in, batches out, frames that came again, frames that no deployment knows any more. */
 export type MergingCounters = { frames: number; batches: number; repeated: number; skipped: number };
 
-const READ: Omit<ReadLimits, "waitMs"> = { maxRecords: 256, maxBytes: 8 * 1024 * 1024 };
+/** What is merged without anything else having its turn in between: of jobs little, so that frames of streams wait for a few at most. */
+const READ: Readonly<Record<WorkKind, Omit<ReadLimits, "waitMs">>> = {
+  streams: { maxRecords: 256, maxBytes: 8 * 1024 * 1024 },
+  jobs: { maxRecords: 8, maxBytes: 512 * 1024 },
+};
 const IDLE_WAIT_MS = 1000;
 /** What stopping may wait for the last snapshot. */
 const LAST_SAVE_MS = 2000;
 
+export type MergingParts = {
+  readonly catalogue: Catalogue;
+  readonly limits: BatcherLimits;
+  readonly logger: Logger;
+  readonly counters: MergingCounters;
+  /** Default `streams`. */
+  readonly work?: WorkKind;
+};
+
 /**
- * Frames out of the log, batches into it, until the signal stops it. A frame is settled once its batch is durable; what was still
+ * Frames of one kind of work out of the log, batches into it, until the signal stops it. A frame is settled once its batch is durable; what was still
  * open at the end is read again by whoever comes next, so nothing is lost and some frames may be merged twice.
  */
 export async function mergeFramesOf(
   log: Log,
   member: GroupMember,
-  { catalogue, limits, logger, counters }: { catalogue: Catalogue; limits: BatcherLimits; logger: Logger; counters: MergingCounters },
+  { catalogue, limits, logger, counters, work = "streams" }: MergingParts,
   signal: AbortSignal,
 ): Promise<void> {
   let open: Open<Position> = new Map();
-  const deduplication = new Deduplication(log, performance.now());
+  const deduplication = new Deduplication(log, performance.now(), work);
   while (!signal.aborted) {
     const deadline = nextDeadline(open, limits);
     const waitMs = deadline === undefined ? IDLE_WAIT_MS : Math.max(0, deadline - performance.now());
-    const records = await member.poll({ ...READ, waitMs }, signal);
+    const records = await member.poll({ ...READ[work], waitMs }, signal);
     const atMs = performance.now();
     /** Records that lead to nothing: they may be settled with whatever is merged. */
     const settled: Position[] = [];
@@ -52,7 +65,7 @@ export async function mergeFramesOf(
         batches.push({ key: frames[0]!.plant, value: mergeToBatch(params, frames), frames: placed });
       }
     }
-    if (batches.length > 0) await log.append(batches.map(({ key, value }) => ({ topic: LOG_TOPICS.batches, key, value })));
+    if (batches.length > 0) await log.append(batches.map(({ key, value }) => ({ topic: WORK_TOPICS[work].batches, key, value })));
     const merged = batches.flatMap(({ frames }) => frames);
     for (const { position, frame } of merged) deduplication.dealtWith(position, frame);
     await deduplication.save(atMs);

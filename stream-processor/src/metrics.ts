@@ -4,9 +4,9 @@ import type { StreamProcessor } from "./service.ts";
 
 /** The stream processor's figures for Prometheus. Each is read from what it counts anyway. */
 export function processorMetrics(
-  processor: Pick<StreamProcessor, "counters" | "endpoints" | "lag" | "plantLags">,
+  processor: Pick<StreamProcessor, "counters" | "endpoints" | "jobsWaiting" | "lag" | "plantLags">,
 ): readonly MetricDefinition[] {
-  const { ingress, merging, egress } = processor.counters;
+  const { ingress, merging, egress, jobs } = processor.counters;
   const byBroker = (samplesOf: (state: EndpointState) => readonly Sample[]) =>
     Object.entries(processor.endpoints).flatMap(([broker, state]) =>
       samplesOf(state).map(({ labels, value }) => ({ labels: { broker, ...labels }, value })),
@@ -69,14 +69,54 @@ export function processorMetrics(
       kind: "gauge",
       name: "smile_stream_processor_lag_records",
       help: "Frames of this member's partitions that are not merged and settled",
-      read: () => processor.lag(),
+      read: () => processor.lag("streams"),
     },
     {
       kind: "gauge",
       name: "smile_stream_processor_plant_lag_records",
       help: "Scores behind the cursor of each plant that has shown up here, other plants' in the same partition included",
       labels: ["plant"],
-      read: async () => [...(await processor.plantLags())].map(([plant, value]) => ({ labels: { plant }, value })),
+      read: async () => [...(await processor.plantLags("streams"))].map(([plant, value]) => ({ labels: { plant }, value })),
+    },
+    total("job_frames_accepted", "Frames of jobs that are in the log and were acknowledged", () => ingress.jobs.accepted),
+    total("job_frames_accepted_bytes", "Bytes of accepted frames of jobs", () => ingress.jobs.bytes),
+    total("job_frames_replayed", "Frames of jobs that were in the log already", () => ingress.jobs.replayed),
+    {
+      kind: "counter",
+      name: "smile_stream_processor_job_wait_seconds_total",
+      help: "Time that frames of jobs waited for their plant's turn and quota, by plant",
+      labels: ["plant"],
+      read: () => samplesBy("plant", ingress.jobs.waitSeconds),
+    },
+    {
+      kind: "counter",
+      name: "smile_stream_processor_job_frames_given_back_total",
+      help: "Frames of jobs that were not taken because they waited too long, by plant; they are sent again",
+      labels: ["plant"],
+      read: () => samplesBy("plant", ingress.jobs.givenBack),
+    },
+    {
+      kind: "gauge",
+      name: "smile_stream_processor_job_frames_waiting",
+      help: "Frames of jobs that wait for their plant's turn into the log",
+      read: () => processor.jobsWaiting(),
+    },
+    total("job_frames_repeated", "Frames of jobs in the log that had been taken up before", () => jobs.merging.repeated),
+    total("job_frames_skipped", "Frames of jobs in the log whose deployment is gone", () => jobs.merging.skipped),
+    total("job_batches", "Ciphertexts of jobs handed to the model services", () => jobs.merging.batches),
+    total("job_deliveries", "Scores of jobs sent to plants, repeats included", () => jobs.egress.deliveries),
+    {
+      kind: "gauge",
+      name: "smile_stream_processor_job_lag_records",
+      help: "Frames of jobs in this member's partitions that are not handed on and settled",
+      read: () => processor.lag("jobs"),
+    },
+    {
+      kind: "gauge",
+      name: "smile_stream_processor_job_plant_lag_records",
+      help: "Scores of jobs behind the cursor of each plant that has shown up here, other plants' in the same partition included",
+      labels: ["plant"],
+      read: async () => [...(await processor.plantLags("jobs"))].map(([plant, value]) => ({ labels: { plant }, value })),
     },
   ];
 }

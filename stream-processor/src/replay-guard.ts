@@ -1,5 +1,5 @@
 import type { Log } from "@smile/runtime/log";
-import { LOG_TOPICS } from "@smile/schemas/topics";
+import { WORK_TOPICS, type WorkKind } from "@smile/schemas/topics";
 import { SeenFrames, type SenderId } from "./seen-frames.ts";
 import { restoreSeen } from "./seen-log.ts";
 
@@ -14,11 +14,11 @@ export class ReplayGuard {
   readonly #durable = new SeenFrames(BOUNDS);
   readonly #underWay = new Map<string, Promise<unknown>>();
 
-  /** Takes up what the log holds. @throws {PipelineError} LOG_UNAVAILABLE, FILE_DAMAGED */
-  async restore(log: Log, signal: AbortSignal): Promise<void> {
-    for (const { partition, earliest, latest } of await log.ends(LOG_TOPICS.frames)) {
+  /** Takes up what the log holds of a kind of work. @throws {PipelineError} LOG_UNAVAILABLE, FILE_DAMAGED */
+  async restore(log: Log, work: WorkKind, signal: AbortSignal): Promise<void> {
+    for (const { partition, earliest, latest } of await log.ends(WORK_TOPICS[work].frames)) {
       // A partition that never had a frame has no snapshot.
-      if (latest > 0 || earliest > 0) await restoreSeen(log, { partition, offset: latest }, this.#durable, signal);
+      if (latest > 0 || earliest > 0) await restoreSeen(log, work, { partition, offset: latest }, this.#durable, signal);
     }
   }
 

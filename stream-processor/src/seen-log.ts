@@ -2,12 +2,12 @@ import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
 import type { Log, LogRecord, OutRecord, Position } from "@smile/runtime/log";
 import { partitionOf } from "@smile/runtime/partition";
 import { frameCodec } from "@smile/schemas/envelopes";
-import { LOG_TOPICS } from "@smile/schemas/topics";
+import { WORK_TOPICS, type WorkKind } from "@smile/schemas/topics";
 import type { SeenFrames, SeenSnapshot, SenderId } from "./seen-frames.ts";
 
 /**
- * What a partition of the frames topic has seen, in the log: snapshots, each holding every frame below its `upTo`, and behind the newest
- * one the frames themselves.
+ * What a partition of a kind of work's frames topic has seen, in the log: snapshots, each holding every frame below its `upTo`, and behind
+ * the newest one the frames themselves.
  */
 export type Snapshot = { readonly upTo: number; readonly seen: SeenSnapshot };
 
@@ -17,8 +17,8 @@ const LONGEST_TAIL = 20_000;
 /** The newest snapshot is looked for in so many records at first. */
 const FIRST_LOOK = 16;
 
-export function snapshotRecord(framesPartition: number, snapshot: Snapshot): OutRecord {
-  return { topic: LOG_TOPICS.seenFrames, key: String(framesPartition), value: Buffer.from(JSON.stringify(snapshot)) };
+export function snapshotRecord(work: WorkKind, framesPartition: number, snapshot: Snapshot): OutRecord {
+  return { topic: WORK_TOPICS[work].seenFrames, key: String(framesPartition), value: Buffer.from(JSON.stringify(snapshot)) };
 }
 
 /**
@@ -28,30 +28,32 @@ export function snapshotRecord(framesPartition: number, snapshot: Snapshot): Out
  */
 export async function restoreSeen(
   log: Log,
+  work: WorkKind,
   { partition, offset }: Pick<Position, "partition" | "offset">,
   seen: SeenFrames,
   signal: AbortSignal,
   isDurable: (frame: SenderId, offset: number) => boolean = () => true,
 ): Promise<void> {
-  const snapshot = await newestSnapshot(log, partition, signal);
+  const snapshot = await newestSnapshot(log, WORK_TOPICS[work].seenFrames, partition, signal);
   if (snapshot !== undefined) seen.restore(snapshot.seen);
-  const { earliest } = (await log.ends(LOG_TOPICS.frames))[partition]!;
+  const topic = WORK_TOPICS[work].frames;
+  const { earliest } = (await log.ends(topic))[partition]!;
   const from = Math.max(snapshot?.upTo ?? 0, offset - LONGEST_TAIL, earliest);
-  for await (const record of read(log, { topic: LOG_TOPICS.frames, partition, offset: from }, offset, signal)) {
+  for await (const record of read(log, { topic, partition, offset: from }, offset, signal)) {
     const frame = frameOf(record);
     if (frame !== undefined && isDurable(frame, record.offset)) seen.add(frame);
   }
 }
 
 /** Looks from the end backwards, each time four times as far. */
-async function newestSnapshot(log: Log, framesPartition: number, signal: AbortSignal): Promise<Snapshot | undefined> {
-  const ends = await log.ends(LOG_TOPICS.seenFrames);
+async function newestSnapshot(log: Log, topic: string, framesPartition: number, signal: AbortSignal): Promise<Snapshot | undefined> {
+  const ends = await log.ends(topic);
   const key = String(framesPartition);
   const { partition, earliest, latest } = ends[partitionOf(key, ends.length)]!;
   for (let to = latest, look = FIRST_LOOK; to > earliest; look *= 4) {
     const from = Math.max(earliest, to - look);
     let newest: LogRecord | undefined;
-    for await (const record of read(log, { topic: LOG_TOPICS.seenFrames, partition, offset: from }, to, signal)) {
+    for await (const record of read(log, { topic, partition, offset: from }, to, signal)) {
       if (record.key === key) newest = record;
     }
     if (newest !== undefined) return parseSnapshot(newest);

@@ -1,17 +1,18 @@
 import { isPipelineError } from "@smile/errors/pipeline-error";
 import { Egress, type EgressCounters } from "@smile/runtime/egress";
 import type { Service } from "@smile/runtime/lifecycle";
-import type { Log } from "@smile/runtime/log";
+import type { GroupMember, Log } from "@smile/runtime/log";
 import type { Logger } from "@smile/runtime/logging";
 import type { PlantRegistry } from "@smile/runtime/plant-registry";
-import type { AnyDeployment } from "@smile/schemas/record-documents";
-import { LOG_TOPICS } from "@smile/schemas/topics";
+import { type AnyDeployment, workOfDeployment } from "@smile/schemas/record-documents";
+import { LOG_TOPICS, WORK_GROUPS, WORK_KINDS, WORK_TOPICS, type WorkKind } from "@smile/schemas/topics";
 import type { BatcherLimits } from "./batcher.ts";
 import { Catalogue } from "./catalogue.ts";
 import { type Delivery, openDelivery } from "./delivery.ts";
 import type { Endpoint, EndpointState } from "./endpoint.ts";
-import { Ingress, type IngressCounters } from "./ingress.ts";
+import { Ingress, type IngressCounters, type IngressLane } from "./ingress.ts";
 import { openIntake } from "./intake.ts";
+import { JobGate } from "./job-gate.ts";
 import { type MergingCounters, mergeFramesOf } from "./merging.ts";
 import { defaultQuota, PlantQuota, type Quota } from "./quota.ts";
 import { Refusals } from "./refusals.ts";
@@ -28,8 +29,10 @@ export type StreamProcessorOptions = {
   /** Where plants fetch scores: a broker of its own, so that a frozen subscriber cannot stall ingest. */
   readonly scores: Endpoint;
   readonly limits: BatcherLimits;
-  /** Of each plant; default `defaultQuota`. */
+  /** Of each plant, and of its jobs again; default `defaultQuota`. */
   readonly quota?: Quota;
+  /** Frames and batches of jobs that wait in the log to be scored at most; default `defaultJobBacklog`. */
+  readonly jobBacklog?: number;
   /** Partitions of each topic, when it is created. */
   readonly partitions: number;
 };
@@ -42,78 +45,114 @@ export type StreamProcessor = Service & {
     readonly ingress: IngressCounters;
     readonly merging: MergingCounters;
     readonly egress: EgressCounters;
+    readonly jobs: { readonly merging: MergingCounters; readonly egress: EgressCounters };
   };
-  /** Frames of this member's partitions that are not settled. */
-  lag(): Promise<number>;
+  /** Frames of jobs that wait for their turn into the log. */
+  jobsWaiting(): number;
+  /** Frames of this member's partitions that are not settled; 0 where no deployment is of this kind of work. */
+  lag(work: WorkKind): Promise<number>;
   /** Records of each plant's partition behind its cursor, other plants' included: no fewer than the plant has still to fetch. */
-  plantLags(): Promise<ReadonlyMap<string, number>>;
+  plantLags(work: WorkKind): Promise<ReadonlyMap<string, number>>;
 };
 
-/** The consumer group in which stream processors share the frames. */
-export const MERGING_GROUP = "smile-stream-processor";
+/**
+ * A second of two cores' scoring, so that a small job waits no longer than that behind others, and enough for some 1500 frames per second
+ * between two looks and commits.
+ */
+export const defaultJobBacklog = 256;
 
 /**
- * Ingress, merging and egress around one log. Dispose stops intake first; frames that were still waiting for company stay in the log.
+ * Ingress, merging and egress around one log, for each kind of work that is deployed. Dispose stops intake first; frames that were still
+ * waiting for company stay in the log.
  * @throws {PipelineError} BROKER_DOWN, LOG_UNAVAILABLE, LOG_GROUP_BUSY
  */
 export async function startStreamProcessor(options: StreamProcessorOptions): Promise<StreamProcessor> {
   const { log, logger, deployments, plants, limits, partitions } = options;
   await log.ensureTopics(Object.values(LOG_TOPICS).map((name) => ({ name, partitions })));
-  const catalogue = new Catalogue(deployments);
+  const deployed = WORK_KINDS.filter((work) => deployments.some((deployment) => workOfDeployment(deployment) === work));
+  const catalogues = forEachWork((work) => new Catalogue(deployments.filter((deployment) => workOfDeployment(deployment) === work)));
   const ended = Promise.withResolvers<void>();
   ended.promise.catch(() => {}); // whoever awaits `done` sees it
   const stop = new AbortController();
-  const counters: MergingCounters = { frames: 0, batches: 0, repeated: 0, skipped: 0 };
+  const counters = forEachWork((): MergingCounters => ({ frames: 0, batches: 0, repeated: 0, skipped: 0 }));
 
   // Disposed from the last to the first: intake, then merging, then egress.
   await using opened = new AsyncDisposableStack();
-  const egress = new Egress(log, (topic, payload) => delivery.publish(topic, payload), ended.reject);
+  const egress = forEachWork((work) => new Egress(log, (topic, payload) => delivery.publish(topic, payload), ended.reject, work));
   const onFailure = (error: unknown) => {
     if (!isPipelineError(error, "STOPPED")) ended.reject(error);
   };
   const delivery: Delivery = opened.use(
     await openDelivery({
       endpoint: options.scores,
+      work: deployed,
       plants,
-      onCursor: (plant, cursor) => egress.cursor(plant, cursor),
+      onCursor: (work, plant, cursor) => egress[work].cursor(plant, cursor),
       logger: logger.child({ part: "egress" }),
       onFailure,
     }),
   );
-  opened.use(egress);
-  plants.onChange(() => egress.endFeeds((plant) => plants.find(plant) === undefined));
-  const member = opened.use(await log.join(MERGING_GROUP, [LOG_TOPICS.frames]));
-  const merging = mergeFramesOf(log, member, { catalogue, limits, logger: logger.child({ part: "merging" }), counters }, stop.signal);
-  merging.then(() => ended.resolve(), ended.reject);
+  for (const work of WORK_KINDS) {
+    opened.use(egress[work]);
+    plants.onChange(() => egress[work].endFeeds((plant) => plants.find(plant) === undefined));
+  }
+  const members = new Map<WorkKind, GroupMember>();
+  for (const work of deployed) members.set(work, opened.use(await log.join(WORK_GROUPS[work].merging, [WORK_TOPICS[work].frames])));
+  const merging = [...members].map(([work, member]) => {
+    const part = logger.child({ part: work === "jobs" ? "merging-jobs" : "merging" });
+    return mergeFramesOf(log, member, { catalogue: catalogues[work], limits, logger: part, counters: counters[work], work }, stop.signal);
+  });
+  Promise.all(merging).then(() => ended.resolve(), ended.reject);
   opened.defer(async () => {
     stop.abort();
-    await merging.catch(() => {});
+    await Promise.allSettled(merging);
   });
-  const guard = new ReplayGuard();
-  await guard.restore(log, stop.signal);
-  const quota = new PlantQuota(options.quota ?? defaultQuota);
+  const quota = options.quota ?? defaultQuota;
+  const lanes = forEachWork(
+    (work): IngressLane => ({ catalogue: catalogues[work], guard: new ReplayGuard(), quota: new PlantQuota(quota) }),
+  );
+  for (const work of deployed) await lanes[work].guard.restore(log, work, stop.signal);
+  const gate = new JobGate(() => jobsToScore(log), { limit: options.jobBacklog ?? defaultJobBacklog });
   const refusals = new Refusals(log, plants, logger.child({ part: "ingress" }));
-  const ingress = new Ingress(log, { registry: plants, catalogue }, { guard, quota, refusals });
+  const ingress = new Ingress(log, plants, { lanes, gate, refusals });
   const intake = opened.use(
     await openIntake({
       endpoint: options.frames,
+      work: deployed,
       plants,
       receive: (arrival) => ingress.receive(arrival),
       logger: logger.child({ part: "ingress" }),
       onFailure,
     }),
   );
-  opened.use(quota); // disposed first: the broker waits for what is under way
+  // Disposed first: the broker waits for what is under way.
+  for (const each of [lanes.streams.quota, lanes.jobs.quota, gate]) opened.use(each);
   logger.info({ framesUrl: intake.url, scoresUrl: delivery.url, deployments: deployments.length }, "stream processor started");
   const owned = opened.move();
   return {
     framesUrl: intake.url,
     scoresUrl: delivery.url,
     endpoints: { frames: intake, scores: delivery },
-    counters: { ingress: ingress.counters, merging: counters, egress: egress.counters },
-    lag: () => member.lag(),
-    plantLags: () => egress.lags(),
+    counters: {
+      ingress: ingress.counters,
+      merging: counters.streams,
+      egress: egress.streams.counters,
+      jobs: { merging: counters.jobs, egress: egress.jobs.counters },
+    },
+    jobsWaiting: () => gate.waiting,
+    lag: async (work) => (await members.get(work)?.lag()) ?? 0,
+    plantLags: (work) => egress[work].lags(),
     done: ended.promise,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+function forEachWork<T>(make: (work: WorkKind) => T): Readonly<Record<WorkKind, T>> {
+  return { streams: make("streams"), jobs: make("jobs") };
+}
+
+/** Frames and batches of jobs that wait in the log, whoever put them there. */
+async function jobsToScore(log: Log): Promise<number> {
+  const { merging, scoring } = WORK_GROUPS.jobs;
+  return (await log.groupLag(merging, WORK_TOPICS.jobs.frames)) + (await log.groupLag(scoring, WORK_TOPICS.jobs.batches));
 }

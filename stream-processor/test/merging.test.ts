@@ -4,11 +4,11 @@ import { openEmbeddedLog, openTemporaryLog } from "@smile/runtime/embedded-log";
 import type { Log } from "@smile/runtime/log";
 import { silentLogger } from "@smile/runtime/logging";
 import { batchCodec } from "@smile/schemas/envelopes";
-import { LOG_TOPICS } from "@smile/schemas/topics";
+import { LOG_TOPICS, WORK_GROUPS } from "@smile/schemas/topics";
 import { expect, it } from "vitest";
 import { collect } from "../../test/support/collect.ts";
 import { PLANT, type SmallDeployment, smallDeployment, temporaryFolder } from "../../test/support/small-deployment.ts";
-import { MERGING_GROUP, startStreamProcessor } from "../src/service.ts";
+import { startStreamProcessor } from "../src/service.ts";
 
 const loopback = { host: "127.0.0.1", port: 0 };
 const logger = silentLogger();
@@ -46,7 +46,7 @@ async function batchesOf(log: Log, count: number): Promise<string[][]> {
 }
 
 async function lag(log: Log): Promise<number> {
-  await using member = await log.join(MERGING_GROUP, [LOG_TOPICS.frames]);
+  await using member = await log.join(WORK_GROUPS.streams.merging, [LOG_TOPICS.frames]);
   return await member.lag();
 }
 

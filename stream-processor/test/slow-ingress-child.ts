@@ -22,6 +22,7 @@ const receive = async ({ topic, payload }: Arrival) => {
 };
 await using intake = await openIntake({
   endpoint: { host: "127.0.0.1", port: 0 },
+  work: ["streams"],
   plants: new FixedRegistry([]),
   receive,
   logger,

@@ -129,7 +129,7 @@ it("hears a plant's cursor from its own consoles only, and delivers to them", as
   await console.ready();
   await at.connect(scoresUrl, own.g).publish(cursorTopic(PLANT), resume);
   await at.connect(scoresUrl, other.console).publish(cursorTopic(PLANT), resume);
-  expect((await at.processor.plantLags()).size).toBe(0);
+  expect((await at.processor.plantLags("streams")).size).toBe(0);
   await console.publish(cursorTopic(PLANT), resume);
   while (received.length === 0) await nextTurn();
   expect(received).toEqual(["1"]);
@@ -216,9 +216,11 @@ it.each([
   ["fetch frames from a broker", { frames: elsewhere }],
   ["send scores to a broker", { scores: elsewhere }],
 ])("does not %s beyond this machine without TLS", async (_, endpoints) => {
+  using small = await smallDeployment();
   await using log = await openTemporaryLog({ logger });
   const loopback = { host: "127.0.0.1", port: 0 };
   const open = { frames: loopback, scores: loopback, ...endpoints };
-  const options = { log, logger, deployments: [], plants: new FixedRegistry([]), limits: { lingerMs: 20, openPerKind: 4 }, partitions: 1 };
+  const deployments = [small.deployed.deployment];
+  const options = { log, logger, deployments, plants: new FixedRegistry([]), limits: { lingerMs: 20, openPerKind: 4 }, partitions: 1 };
   await expect(startStreamProcessor({ ...options, ...open })).rejects.toThrow(/TLS_REQUIRED/);
 });

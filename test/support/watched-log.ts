@@ -15,6 +15,7 @@ export function watchedLog(log: Log, before: (records: readonly OutRecord[]) => 
     read: (from, limits, signal) => log.read(from, limits, signal),
     topicId: (topic) => log.topicId(topic),
     ends: (topic) => log.ends(topic),
+    groupLag: (group, topic) => log.groupLag(group, topic),
     [Symbol.asyncDispose]: () => log[Symbol.asyncDispose](),
   };
 }

@@ -2,8 +2,9 @@ import { join } from "node:path";
 import { acceptCertificate, activateCredential, renewConsole } from "@smile/custody/plant/client-credentials";
 import { addGateway, renewGateway, revokeGateway } from "@smile/custody/plant/gateways";
 import { CONSOLE } from "@smile/custody/plant/init-plant";
+import { PipelineError } from "@smile/errors/pipeline-error";
 import { readPemFile } from "@smile/identity/pem-file";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { accessOf, daysToMs, type PlantOptions, plantOptions, plantSubcommand } from "./plant-options.ts";
 import { report } from "./report.ts";
 
@@ -19,21 +20,29 @@ export function gatewayCommands(signal: AbortSignal): Command[] {
   return [
     plantSubcommand(
       "add-gateway",
-      "Lease lanes to a gateway's machines, make its signing key and certificate, and write its folder, complete to be carried there",
+      "Lease lanes to a gateway's machines, or to a source of records; make its signing key and certificate, and write its folder, complete to be carried there",
       "add-gateway hall-1 --machines press-1 press-2 --plant-folder north",
     )
       .argument("<gateway>", "its name; the service sees it")
-      .requiredOption("--machines <names...>", "its machines; the service never learns their names")
+      .option("--machines <names...>", "its machines; the service never learns their names")
+      .addOption(new Option("--records", "it sends records of people as jobs, and has no machines").conflicts("machines"))
       .addOption(plantOptions.request())
       .addOption(plantOptions.days())
-      .action(async (gateway: string, options: Issue & { machines: string[] }) => {
-        const { machines, days, request, json } = options;
+      .action(async (gateway: string, options: Issue & { machines?: string[]; records?: boolean }) => {
+        const { records, days, request, json } = options;
+        if (!records && options.machines === undefined) {
+          throw new PipelineError("CONFIG_INVALID", "a gateway needs --machines and their names, or --records", { gateway });
+        }
+        const machines = records ? "records" : options.machines!;
         const added = await addGateway(await accessOf(options, signal), { gateway, machines, days, request });
         const { firstLane, lanes, folder } = added;
         const lines = [`gateway ${gateway}: lanes ${firstLane} to ${firstLane + lanes - 1}, files in ${folder}`];
         const signing = added.request === null ? "" : `${signFirst(added.request, ` ${gateway}`)}; then `;
-        const carry = `carry ${folder} to the gateway: \`smile edge-agent --config edge-agent.json\` there`;
-        report(json, added, lines, `${signing}${forService(options)}; restart the console; ${carry}`);
+        const start = records
+          ? "put mapping.json of your file beside it, then `smile segment run --config segment-source.json --data FILE`"
+          : "`smile edge-agent --config edge-agent.json`";
+        const console = records ? "" : "restart the console; ";
+        report(json, added, lines, `${signing}${forService(options)}; ${console}carry ${folder} to the gateway: ${start} there`);
       }),
 
     plantSubcommand(

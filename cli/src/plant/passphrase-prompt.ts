@@ -10,20 +10,22 @@ export type PassphraseOptions = {
   readonly env: Environment;
   readonly file: string | undefined;
   readonly signal: AbortSignal;
+  /** What it opens, for a person; default "the plant". */
+  readonly what?: string;
 };
 
 /**
  * The passphrase of a plant: from a file, the environment, or the person at the terminal.
  * @throws {PipelineError} PASSPHRASE_MISSING also where there is neither, or the person gave up; as `passphraseFrom`
  */
-export async function passphraseOf({ env, file, signal }: PassphraseOptions): Promise<string> {
-  return await passphraseFrom({ env, file, ask: isTerminal() ? () => ask("Passphrase of the plant", signal) : undefined });
+export async function passphraseOf({ env, file, signal, what = "the plant" }: PassphraseOptions): Promise<string> {
+  return await passphraseFrom({ env, file, ask: isTerminal() ? () => ask(`Passphrase of ${what}`, signal) : undefined });
 }
 
-/** A passphrase for a new plant: a person types it twice. @throws {PipelineError} CONFIG_INVALID for a short one; as `passphraseOf` */
-export async function newPassphrase({ env, file, signal }: PassphraseOptions): Promise<string> {
+/** A passphrase for something new: a person types it twice. @throws {PipelineError} CONFIG_INVALID for a short one; as `passphraseOf` */
+export async function newPassphrase({ env, file, signal, what = "the plant's secrets" }: PassphraseOptions): Promise<string> {
   const askTwice = async () => {
-    const first = await ask("Passphrase for the plant's secrets", signal);
+    const first = await ask(`Passphrase for ${what}`, signal);
     if ((await ask("The same once more", signal)) === first) return first;
     throw new PipelineError("PASSPHRASE_MISSING", "the two passphrases differ");
   };

@@ -6,7 +6,6 @@ import { runJob } from "@smile/edge-agent/jobs/job-sender";
 import { JobStore as SentJobs } from "@smile/edge-agent/jobs/job-store";
 import { openMqttFrameSender } from "@smile/edge-agent/mqtt-frame-sender";
 import { paramsId } from "@smile/he/params";
-import type { DeployedSegments } from "@smile/model-service/deploy-segments";
 import { startModelService } from "@smile/model-service/service";
 import { openDecryptionKeys, toSecretKeys } from "@smile/plant-console/decryption-keys";
 import { mqttScoreLink } from "@smile/plant-console/score-link";
@@ -20,6 +19,7 @@ import { documentId } from "@smile/schemas/documents";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import { startStreamProcessor } from "@smile/stream-processor/service";
 import { makeCredentials } from "../demo/credentials.ts";
+import type { SegmentModel } from "./model-folder.ts";
 
 const PLANT = "organisation";
 const GATEWAY = "records";
@@ -43,14 +43,14 @@ export type Segmented = {
  */
 export async function runSegments(options: {
   readonly data: string;
-  readonly deployed: DeployedSegments;
+  readonly model: Pick<SegmentModel, "deployment" | "heads" | "modelPrivacy">;
   readonly folder: string;
   readonly logger: Logger;
   readonly signal: AbortSignal;
   readonly onProgress: (share: number) => void;
 }): Promise<Segmented> {
-  const { data, folder, logger, signal, deployed } = options;
-  const { deployment, heads, plan } = deployed;
+  const { data, folder, logger, signal, model } = options;
+  const { deployment, heads, modelPrivacy } = model;
   const params = paramsFromDocument(deployment.params);
   const { records, fileHash } = await countRecords(data);
   const keystore = await createKeystore(PLANT, params, deployment.keyMode, [GATEWAY], Date.now());
@@ -74,7 +74,7 @@ export async function runSegments(options: {
   const models = opened.use(
     await startModelService({
       ...services,
-      deployments: [{ deployment, heads, modelPrivacy: plan.modelPrivacy }],
+      deployments: [{ deployment, heads, modelPrivacy }],
       signingKey: scoreKeys.privateKey,
     }),
   );
@@ -87,10 +87,12 @@ export async function runSegments(options: {
   let newsMs = performance.now();
   opened.use(
     startSegmentConsole({
+      plant: PLANT,
       reader: new SegmentReader({ plant: PLANT, deployment, keys }),
+      keys,
       jobs,
       trust: () => trust,
-      openLink: mqttScoreLink({ url: processor.scoresUrl, plant: PLANT, logger, tls: fixedTls(own.console) }),
+      openLink: mqttScoreLink({ url: processor.scoresUrl, plant: PLANT, kind: "jobs", logger, tls: fixedTls(own.console) }),
       logger,
       onStored: () => {
         newsMs = performance.now();
@@ -101,13 +103,15 @@ export async function runSegments(options: {
   );
 
   const { signingKey, tls } = own.gateways.get(GATEWAY)!;
-  const sender = opened.use(openMqttFrameSender({ url: processor.framesUrl, plant: PLANT, gateway: GATEWAY, logger, tls: fixedTls(tls) }));
+  const sender = opened.use(
+    openMqttFrameSender({ url: processor.framesUrl, plant: PLANT, gateway: GATEWAY, kind: "jobs", logger, tls: fixedTls(tls) }),
+  );
   const sent = opened.use(new SentJobs(join(folder, "jobs.db")));
-  const ids = { featureSetId: documentId(deployment.featureSet), paramsId: paramsId(params) };
-  sent.begin(jobId, { plant: PLANT, gateway: GATEWAY, fileHash, ...ids, records, lanes: deployment.lanes });
   const [shared] = publicKeys(keystore);
   const [secret] = gatewayKeys(keystore);
   const key = secret === undefined ? bytesOf(shared!.keyId, shared!.publicKey) : bytesOf(secret.keyId, secret.secretKey);
+  const ids = { featureSetId: documentId(deployment.featureSet), paramsId: paramsId(params), keyId: key.keyId };
+  sent.begin(jobId, { plant: PLANT, gateway: GATEWAY, fileHash, ...ids, records, lanes: deployment.lanes });
   const job = { jobId, plant: PLANT, gateway: GATEWAY, deployment, key, signingKey, store: sent, sender };
   const aborted = Promise.withResolvers<never>();
   const onAbort = () => aborted.reject(signal.reason);

@@ -47,20 +47,78 @@ export function agentConfiguration(
   };
 }
 
+/**
+ * segment-source.json: sends records as jobs, by a mapping that the analyst puts beside it.
+ * @param identity hash of the plant's identity, which must have signed the register that the gateway's keys are checked against
+ */
+export function sourceConfiguration(
+  plant: string,
+  gateway: string,
+  keyMode: "public" | "symmetric",
+  { identity, ...with_ }: Connection & { readonly identity: string },
+): object {
+  return {
+    plant,
+    gateway,
+    register: "register.json",
+    identity,
+    deployment: "deployment.json",
+    mapping: "mapping.json",
+    key: keyFile(keyMode),
+    signingKey: "signing-key.json",
+    ...(with_.service === null ? {} : { service: "service.json" }),
+    ...brokerConnection("framesUrl", with_),
+    store: "jobs.db",
+    people: "people",
+    pseudonymKey: "pseudonym-key.json",
+    audit: "audit.db",
+  };
+}
+
+/** Configurations of a gateway's folder; it has the one of its kind. */
+export const GATEWAY_CONFIGURATIONS = { machines: "edge-agent.json", records: "segment-source.json" } as const;
+
 /** The file of a gateway's folder that holds what it encrypts with. */
 export function keyFile(keyMode: "public" | "symmetric"): string {
   return keyMode === "public" ? "public-key.json" : "gateway-key.json";
 }
 
+/** Of a plant's console, in a folder of its own. */
+export type ConsoleConnection = Connection & {
+  /** Hash of the plant's identity. */
+  readonly identity: string;
+  /** Relative to that folder; undefined where the passphrase comes from the environment. */
+  readonly passphraseFile: string | undefined;
+};
+
+/** Configurations of the console's folder; it has the one of its kind. */
+export const CONSOLE_CONFIGURATIONS = { machines: "plant-console.json", records: "segment-console.json" } as const;
+
+/** plant-console.json. */
+export function consoleConfiguration(plant: string, connection: ConsoleConnection): object {
+  return { ...consoleSources(plant, connection), leases: "leases.json", store: "plant-console.db" };
+}
+
 /**
- * plant-console.json, in a folder of the plant's.
- * @param identity hash of the plant's identity
- * @param passphraseFile relative to that folder; undefined where the passphrase comes from the environment
+ * segment-console.json, for records of people. Nobody may ask or release yet: whoever may is added by hand. The people files are where
+ * a source beside it writes them whose gateway has the name `records`.
+ * @param profiles whether there are profiles of the model's segments in the folder
  */
-export function consoleConfiguration(
-  plant: string,
-  { identity, passphraseFile, ...with_ }: Connection & { readonly identity: string; readonly passphraseFile: string | undefined },
-): object {
+export function segmentConsoleConfiguration(plant: string, connection: ConsoleConnection, profiles: boolean): object {
+  return {
+    ...consoleSources(plant, connection),
+    store: "segment-console.db",
+    people: "../gateways/records/people",
+    ...(profiles ? { profiles: PROFILES } : {}),
+    analysts: [],
+    releasers: [],
+  };
+}
+
+/** What segments are like, in the console's folder: private to the organisation. */
+export const PROFILES = "profiles.json";
+
+function consoleSources(plant: string, { identity, passphraseFile, ...with_ }: ConsoleConnection): object {
   return {
     plant,
     deployment: "../deployment.json",
@@ -68,8 +126,6 @@ export function consoleConfiguration(
     register: "../register.json",
     identity,
     service: "../service.json",
-    leases: "leases.json",
-    store: "plant-console.db",
     audit: "../audit.db",
     ...(passphraseFile === undefined ? {} : { passphraseFile }),
     ...brokerConnection("scoresUrl", with_),

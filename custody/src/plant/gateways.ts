@@ -9,49 +9,65 @@ import { MOST_SIGNERS } from "@smile/schemas/registered-plant";
 import { newSigningKey } from "@smile/schemas/signing-key";
 import { NAME } from "@smile/schemas/topics";
 import { addGatewayKey, gatewayKeys, type Keystore, publicKeys, retireKeys } from "../keystore.ts";
-import { agentConfiguration, keyFile } from "./config-files.ts";
+import { agentConfiguration, GATEWAY_CONFIGURATIONS, keyFile, sourceConfiguration } from "./config-files.ts";
 import { type IssueOptions, issueCredential, settled } from "./credentials.ts";
 import { commit, type OpenPlant, openPlant, type PlantAccess } from "./open-plant.ts";
 import { credentialPaths, nextFolder } from "./paths.ts";
-import { type GatewayEntry, isInService, type PlantDocument } from "./plant-document.ts";
+import { type GatewayEntry, isInService, leasedLanes, type PlantDocument } from "./plant-document.ts";
 import { writeServiceFiles } from "./service-file.ts";
 
 /**
- * Registers a gateway: leases it the next free lanes, one per machine, makes its signing key and its certificate, and writes its folder.
- * @throws {PipelineError} CONFIG_INVALID for a name or a machine that is taken
+ * Registers a gateway: leases it the next free lanes, one per machine, or for records the next whole ciphertext; makes its signing key and
+ * its certificate, and writes its folder.
+ * @param machines "records" for a gateway that sends records of people
+ * @throws {PipelineError} CONFIG_INVALID for a name or a machine that is taken, and where the deployment is for the other kind
  */
 export async function addGateway(
   access: PlantAccess,
-  { gateway, machines, ...issue }: { readonly gateway: string; readonly machines: readonly string[] } & IssueOptions,
+  { gateway, machines, ...issue }: { readonly gateway: string; readonly machines: readonly string[] | "records" } & IssueOptions,
 ) {
   using plant = await openPlant(access);
   const { document, deployment, service, paths } = plant;
+  const forRecords = machines === "records";
+  if (forRecords !== (deployment.kind === "segment-deployment")) {
+    const what = forRecords
+      ? "the plant's deployment is for machines: name them"
+      : "the plant's deployment is for records: add it with --records";
+    throw new PipelineError("CONFIG_INVALID", `gateway ${gateway}: ${what}`, { gateway });
+  }
   checkNew(document, gateway, machines);
   const folder = paths.gateway(gateway);
   const keystore = await withGatewayKey(plant, gateway);
-  const lease: Lease = { gateway, firstLane: nextLane(document), machines: [...machines] };
+  const leased = forRecords
+    ? { firstLane: wholeCiphertext(nextLane(document), deployment.lanes), machines: [], recordLanes: deployment.lanes }
+    : { firstLane: nextLane(document), machines: [...machines] };
 
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   writeJsonFile(join(folder, "deployment.json"), deployment);
-  writeJsonFile(join(folder, "lease.json"), lease, 0o600);
+  const { firstLane } = leased;
+  if (!forRecords) {
+    const lease: Lease = { gateway, firstLane, machines: leased.machines };
+    writeJsonFile(join(folder, "lease.json"), lease, 0o600);
+  }
   writeServiceFiles(folder, service, true);
   const credential = await newCredential(plant, gateway, folder, issue);
-  const configuration = agentConfiguration(document.plant, gateway, deployment.keyMode, {
+  const configure = forRecords ? sourceConfiguration : agentConfiguration;
+  const configuration = configure(document.plant, gateway, deployment.keyMode, {
     service,
     tls: document.tls,
     identity: identityHash(document.identity),
   });
-  writeJsonFile(join(folder, "edge-agent.json"), configuration);
+  writeJsonFile(join(folder, GATEWAY_CONFIGURATIONS[forRecords ? "records" : "machines"]), configuration);
 
-  const { firstLane } = lease;
-  const entry: GatewayEntry = { gateway, firstLane, machines: lease.machines, credentials: [{ ...credential.entry, state: "active" }] };
+  const entry: GatewayEntry = { gateway, ...leased, credentials: [{ ...credential.entry, state: "active" }] };
+  const lanes = leasedLanes(entry);
   const { register } = await commit(plant, {
     document: { ...document, gateways: [...document.gateways, entry] },
     keystore,
-    notes: [...credential.notes, ["gateway-added", { gateway, firstLane, lanes: machines.length }]],
+    notes: [...credential.notes, ["gateway-added", { gateway, firstLane, lanes }]],
     handOut: () => writeKeyFile(folder, keystore, gateway, deployment.keyMode),
   });
-  return { gateway, folder, firstLane, lanes: machines.length, request: credential.request, serial: register.serial };
+  return { gateway, folder, firstLane, lanes, request: credential.request, serial: register.serial };
 }
 
 /**
@@ -161,16 +177,20 @@ async function withGatewayKey({ keystore, deployment, access }: OpenPlant, gatew
 }
 
 /** Behind every lane that was ever leased. */
-function nextLane({ gateways }: PlantDocument): number {
-  return Math.max(0, ...gateways.map(({ firstLane, machines }) => firstLane + machines.length));
+export function nextLane({ gateways }: Pick<PlantDocument, "gateways">): number {
+  return Math.max(0, ...gateways.map((entry) => entry.firstLane + leasedLanes(entry)));
 }
 
-function checkNew({ gateways }: PlantDocument, gateway: string, machines: readonly string[]): void {
+/** The first lane of the next ciphertext of so many lanes: a job fills each of its own alone. */
+export const wholeCiphertext = (lane: number, lanes: number) => Math.ceil(lane / lanes) * lanes;
+
+function checkNew({ gateways }: PlantDocument, gateway: string, machines: readonly string[] | "records"): void {
   const refuse = (what: string) => {
     throw new PipelineError("CONFIG_INVALID", what, { gateway });
   };
   if (!NAME.test(gateway)) refuse(`gateway ${JSON.stringify(gateway)}: a name has 1 to 64 letters, digits, dots, dashes or underscores`);
   if (gateways.some((each) => each.gateway === gateway)) refuse(`gateway ${gateway} was added already; a name is not given twice`);
+  if (machines === "records") return;
   if (machines.length === 0 || machines.some((machine) => machine.trim() === "")) refuse("a gateway needs the names of its machines");
   const owners = new Map(gateways.filter(isInService).flatMap((each) => each.machines.map((machine) => [machine, each.gateway])));
   for (const machine of machines) {

@@ -1,19 +1,21 @@
 import { existsSync, mkdirSync, rmSync } from "node:fs";
-import { relative, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { createAuthority } from "@smile/identity/authority";
 import { checkAuthority, onlyCertificates } from "@smile/identity/check-certificate";
 import { readPemFile } from "@smile/identity/pem-file";
-import { readDeployment } from "@smile/runtime/document-file";
+import { readAnyDeployment } from "@smile/runtime/document-file";
 import { writeJsonFile } from "@smile/runtime/json-file";
-import { type Deployment, documentId } from "@smile/schemas/documents";
+import { documentId } from "@smile/schemas/documents";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import { identityHash } from "@smile/schemas/plant-register";
+import type { AnyDeployment } from "@smile/schemas/record-documents";
 import { newSigningKey } from "@smile/schemas/signing-key";
 import { NAME } from "@smile/schemas/topics";
 import { createKeystore, type Keystore, writeKeystore } from "../keystore.ts";
 import { writeSealed } from "../sealed-file.ts";
-import { consoleConfiguration } from "./config-files.ts";
+import { CONSOLE_CONFIGURATIONS, consoleConfiguration, segmentConsoleConfiguration } from "./config-files.ts";
+import { profilesBeside, writeProfiles } from "./console-profiles.ts";
 import { issueCredential } from "./credentials.ts";
 import { keyNotes } from "./key-notes.ts";
 import { type AuditNote, commit, type PlantAccess } from "./open-plant.ts";
@@ -54,7 +56,8 @@ export async function initPlant(access: PlantAccess, options: InitOptions) {
     const what = `plant ${JSON.stringify(plant)}: a name has 1 to 64 letters, digits, dots, dashes or underscores`;
     throw new PipelineError("CONFIG_INVALID", what, { field: "plant" });
   }
-  const deployment = readDeployment(options.deployment, env);
+  const deployment = readAnyDeployment(options.deployment, env);
+  const profiles = profilesBeside(options.deployment, deployment);
   const service = options.service === undefined ? null : readService(options.service, tls);
   const foreign = options.authority === undefined ? null : onlyCertificates(readPemFile(options.authority, "authority"));
   if (foreign !== null) checkAuthority(foreign, options.authority!);
@@ -84,7 +87,11 @@ export async function initPlant(access: PlantAccess, options: InitOptions) {
     const pinned = identityHash(identity.publicKey);
     const fromConsole = passphraseFile === undefined ? undefined : relative(resolve(paths.console), resolve(passphraseFile));
     const configuration = { service, tls, identity: pinned, passphraseFile: fromConsole };
-    writeJsonFile(`${paths.console}/plant-console.json`, consoleConfiguration(plant, configuration));
+    writeProfiles(paths.console, profiles);
+    if (deployment.kind === "segment-deployment") {
+      const written = segmentConsoleConfiguration(plant, configuration, profiles !== null);
+      writeJsonFile(join(paths.console, CONSOLE_CONFIGURATIONS.records), written);
+    } else writeJsonFile(join(paths.console, CONSOLE_CONFIGURATIONS.machines), consoleConfiguration(plant, configuration));
 
     const { certificateHash, certificateEndsMs, request } = issued;
     const document: PlantDocument = {
@@ -124,7 +131,7 @@ export async function initPlant(access: PlantAccess, options: InitOptions) {
 }
 
 /** In symmetric mode keys come with the gateways. */
-async function firstKeystore(plant: string, { params, keyMode }: Deployment, nowMs: number): Promise<Keystore> {
+async function firstKeystore(plant: string, { params, keyMode }: AnyDeployment, nowMs: number): Promise<Keystore> {
   if (keyMode === "symmetric") return { kind: "keystore", version: 2, plant, keys: [], destroyed: [] };
   return await createKeystore(plant, paramsFromDocument(params), keyMode, [], nowMs);
 }

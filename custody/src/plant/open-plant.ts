@@ -4,11 +4,12 @@ import { PipelineError } from "@smile/errors/pipeline-error";
 import type { AuditAction } from "@smile/runtime/audit-entry";
 import { openAuditLog } from "@smile/runtime/audit-log";
 import type { Environment } from "@smile/runtime/config";
-import { readDeployment, readDocument } from "@smile/runtime/document-file";
+import { readAnyDeployment, readDocument } from "@smile/runtime/document-file";
 import { readJsonFile, writeJsonFile } from "@smile/runtime/json-file";
-import type { Deployment, Lease } from "@smile/schemas/documents";
+import type { Lease } from "@smile/schemas/documents";
 import { publicHalf, signingKey } from "@smile/schemas/ed25519";
 import { type PlantRegister, signRegister } from "@smile/schemas/plant-register";
+import type { AnyDeployment } from "@smile/schemas/record-documents";
 import { ServiceDocument } from "@smile/schemas/service-document";
 import { type Keystore, readKeystore, writeKeystore } from "../keystore.ts";
 import { readSealed } from "../sealed-file.ts";
@@ -35,7 +36,7 @@ export type OpenPlant = {
   readonly document: PlantDocument;
   readonly secrets: PlantSecrets;
   readonly keystore: Keystore;
-  readonly deployment: Deployment;
+  readonly deployment: AnyDeployment;
   readonly service: ServiceDocument | null;
 };
 
@@ -65,7 +66,7 @@ export function readPlantDocument(folder: string): PlantDocument {
 
 /**
  * Opens a plant for a change; nobody else may until it is disposed of.
- * @throws {PipelineError} as `readPlantDocument`, `lockPlant`, `readSealed` and `readDeployment`
+ * @throws {PipelineError} as `readPlantDocument`, `lockPlant`, `readSealed` and `readAnyDeployment`
  */
 export async function openPlant(access: PlantAccess): Promise<OpenPlant & Disposable> {
   const paths = plantPaths(access.folder);
@@ -83,7 +84,7 @@ export async function openPlant(access: PlantAccess): Promise<OpenPlant & Dispos
   if (strays.length > 0) {
     throw new PipelineError("DOCUMENT_INVALID", `${strays.join(", ")}: not of the plant of ${paths.plant}`, { plant: document.plant });
   }
-  const deployment = readDeployment(paths.deployment, access.env);
+  const deployment = readAnyDeployment(paths.deployment, access.env);
   const service = existsSync(paths.service) ? readDocument(ServiceDocument, paths.service, "service") : null;
   const lock = opened.move();
   return { access, paths, document, secrets, keystore, deployment, service, [Symbol.dispose]: () => lock.dispose() };
@@ -120,9 +121,10 @@ export async function commit({ access, paths, document: before, secrets, keystor
   return { document, register };
 }
 
-/** Leases of the gateways in service, as the console reads them. */
+/** Leases of the gateways in service that have machines, as the console reads them. */
 function leasesOf({ gateways }: PlantDocument): Lease[] {
-  return gateways.filter(isInService).map(({ gateway, firstLane, machines }) => ({ gateway, firstLane, machines }));
+  const leased = gateways.filter((entry) => isInService(entry) && entry.machines.length > 0);
+  return leased.map(({ gateway, firstLane, machines }) => ({ gateway, firstLane, machines }));
 }
 
 /** Of the register that stands there, even where plant.json does not know of it; 0 without one. */

@@ -32,7 +32,10 @@ export const PlantDocument = z.strictObject({
       gateway: name,
       /** Global lane of the first machine; one lane for each. */
       firstLane: z.number().int().min(0),
-      machines: z.array(z.string().min(1)).min(1),
+      /** Empty for a gateway of records. */
+      machines: z.array(z.string().min(1)),
+      /** Of a gateway of records: how many lanes it has, from `firstLane` on, which begins a ciphertext. */
+      recordLanes: z.number().int().min(1).exactOptional(),
       credentials: z.array(z.strictObject({ signingKey: ed25519Key, ...credential })).min(1),
     }),
   ),
@@ -65,6 +68,11 @@ export const PlantSecrets = z.strictObject({
   authority: z.strictObject({ certificate: z.string(), key: z.string() }).nullable(),
 });
 export type PlantSecrets = z.infer<typeof PlantSecrets>;
+
+/** How many global lanes a gateway has. */
+export function leasedLanes({ machines, recordLanes }: Pick<GatewayEntry, "machines" | "recordLanes">): number {
+  return recordLanes ?? machines.length;
+}
 
 /** Whether the gateway may still send. */
 export function isInService({ credentials }: GatewayEntry): boolean {

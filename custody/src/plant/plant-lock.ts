@@ -1,32 +1,13 @@
-import { closeSync, existsSync, openSync } from "node:fs";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { PipelineError } from "@smile/errors/pipeline-error";
-
-/** SQLite's result code SQLITE_BUSY, in the lowest byte of what it gives. */
-const BUSY = 5;
+import { lockForProcess } from "@smile/runtime/process-lock";
 
 /**
- * Lets one command at a time change a plant. The lock is SQLite's on an empty file: the operating system's own, which ends with its
- * process however that ends, and which processes of other containers meet too. The file stays.
+ * Lets one command at a time change a plant.
  * @throws {PipelineError} CONFIG_INVALID while another process holds it; STORE_UNAVAILABLE
  */
 export function lockPlant(folder: string): Disposable {
   const path = join(folder, "plant.lock");
-  let file: DatabaseSync | undefined;
-  try {
-    // Not where it stands: closing a file ends the locks that this process has on it.
-    if (!existsSync(path)) closeSync(openSync(path, "a", 0o600));
-    file = new DatabaseSync(path, { timeout: 0 });
-    file.exec("BEGIN EXCLUSIVE");
-  } catch (error) {
-    file?.close();
-    const { errcode = 0 } = error as { errcode?: number };
-    if ((errcode & 0xff) === BUSY) {
-      throw new PipelineError("CONFIG_INVALID", "another command is changing the plant; wait until it has ended", { path });
-    }
-    throw new PipelineError("STORE_UNAVAILABLE", `${path} cannot be locked`, { path }, error);
-  }
-  const held = file;
-  return { [Symbol.dispose]: () => held.close() };
+  const busy = () => new PipelineError("CONFIG_INVALID", "another command is changing the plant; wait until it has ended", { path });
+  return lockForProcess(path, busy);
 }

@@ -1,7 +1,7 @@
 import { deliveryCodec, gapCodec, scoreCodec } from "@smile/schemas/envelopes";
 import type { Registration } from "@smile/schemas/plant-register";
 import type { Keystore } from "../keystore.ts";
-import type { Credential, PlantDocument } from "./plant-document.ts";
+import { type Credential, leasedLanes, type PlantDocument } from "./plant-document.ts";
 
 /**
  * What the service is told of a plant. The next key and the next credential are active here: the service must take what is made with
@@ -23,10 +23,14 @@ export function registrationOf(document: PlantDocument, keystore: Keystore, issu
         certificateHash === null ? [] : [{ console, certificateHash, ...standingOf(rest) }],
       ),
     ),
-    gateways: gateways.map(({ gateway, firstLane, machines, credentials }) => ({
-      gateway,
-      lanes: { first: firstLane, count: machines.length },
-      credentials: credentials.map(({ signingKey, certificateHash, ...rest }) => ({ signingKey, certificateHash, ...standingOf(rest) })),
+    gateways: gateways.map((entry) => ({
+      gateway: entry.gateway,
+      lanes: { first: entry.firstLane, count: leasedLanes(entry) },
+      credentials: entry.credentials.map(({ signingKey, certificateHash, ...rest }) => ({
+        signingKey,
+        certificateHash,
+        ...standingOf(rest),
+      })),
     })),
     keys: document.keys
       // Newest first: keys of the scheme that does not encrypt are all the same one, which a register names once.

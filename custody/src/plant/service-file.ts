@@ -6,7 +6,7 @@ import { writeJsonFile } from "@smile/runtime/json-file";
 import { requireTlsUrl } from "@smile/runtime/tls-config";
 import { documentId } from "@smile/schemas/documents";
 import { ServiceDocument } from "@smile/schemas/service-document";
-import { brokerConnection, changeConfiguration } from "./config-files.ts";
+import { brokerConnection, CONSOLE_CONFIGURATIONS, changeConfiguration, GATEWAY_CONFIGURATIONS } from "./config-files.ts";
 import { commit, openPlant, type PlantAccess } from "./open-plant.ts";
 import { isInService } from "./plant-document.ts";
 
@@ -53,10 +53,12 @@ export async function useService(
   for (const gateway of gateways) {
     const folder = paths.gateway(gateway);
     writeServiceFiles(folder, service, true);
-    reconnect(`${folder}/edge-agent.json`, { service: "service.json", ...brokerConnection("framesUrl", with_) });
+    for (const file of Object.values(GATEWAY_CONFIGURATIONS)) {
+      reconnect(`${folder}/${file}`, { service: "service.json", ...brokerConnection("framesUrl", with_) });
+    }
   }
   writeServiceFiles(paths.console, service, false);
-  reconnect(`${paths.console}/plant-console.json`, brokerConnection("scoresUrl", with_));
+  for (const file of Object.values(CONSOLE_CONFIGURATIONS)) reconnect(`${paths.console}/${file}`, brokerConnection("scoresUrl", with_));
   writeJsonFile(paths.service, service);
   const notes = [["score-signers-pinned", { service: documentId(service), signers: service.scoreSigners.length }]] as const;
   const { register } = await commit(plant, { document, notes });

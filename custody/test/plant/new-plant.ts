@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { frameCodec, gapCodec } from "@smile/schemas/envelopes";
 import { openRegister } from "@smile/schemas/plant-register";
+import type { AnyDeployment } from "@smile/schemas/record-documents";
 import { RegisteredPlant } from "@smile/schemas/registered-plant";
 import type { ServiceDocument } from "@smile/schemas/service-document";
 import { newSigningKey } from "@smile/schemas/signing-key";
@@ -28,7 +29,14 @@ export type NewPlant = Disposable & {
 
 /** A plant in a folder of its own, of a deployment whose scheme encrypts. */
 export async function newPlant(
-  options: { keyMode?: "public" | "symmetric"; tls?: boolean; authority?: string; service?: Partial<ServiceDocument> | null } = {},
+  options: {
+    keyMode?: "public" | "symmetric";
+    tls?: boolean;
+    authority?: string;
+    service?: Partial<ServiceDocument> | null;
+    /** Default: a small one for machines. */
+    deployment?: AnyDeployment;
+  } = {},
 ): Promise<NewPlant> {
   const { keyMode = "public", tls = true, authority, service = {} } = options;
   using small = await smallDeployment({ scheme: "bgv", keyMode });
@@ -47,7 +55,7 @@ export async function newPlant(
   });
   const made = await initPlant(at(0), {
     plant: "north",
-    deployment: write("deployment.json", JSON.stringify(small.deployed.deployment)),
+    deployment: write("deployment.json", JSON.stringify(options.deployment ?? small.deployed.deployment)),
     service: service === null ? undefined : write("service.json", JSON.stringify(serviceDocument({ ...(tls ? {} : local), ...service }))),
     authority: authority === undefined ? undefined : write("authority.pem", authority),
     tls,

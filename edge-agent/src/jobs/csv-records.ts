@@ -36,10 +36,23 @@ export async function* readCsvRecords(path: string, fileHash?: string): AsyncGen
  * @throws {PipelineError} as readCsvRecords
  */
 export async function countRecords(path: string): Promise<RecordFile> {
+  return await passRecords(path, () => {});
+}
+
+/**
+ * As `countRecords`, and shows every record on its way.
+ * @throws {PipelineError} as readCsvRecords; what `onRecord` throws
+ */
+export async function passRecords(path: string, onRecord: (record: RecordValues) => void): Promise<RecordFile> {
   const reader = readAndHash(path);
-  for (let records = 0; ; records++) {
-    const step = await reader.next();
-    if (step.done) return { records, fileHash: step.value };
+  try {
+    for (let records = 0; ; records++) {
+      const step = await reader.next();
+      if (step.done) return { records, fileHash: step.value };
+      onRecord(step.value);
+    }
+  } finally {
+    await reader.return(""); // closes the file where the reading was given up
   }
 }
 

@@ -10,32 +10,33 @@ import type { Job } from "./job-store.ts";
 /** What a job needs of the model owner's deployment. */
 export type JobDeployment = Pick<SegmentDeployment, "featureSet" | "params" | "keyMode" | "lanes">;
 
-/** What every frame of one job is made with. `keyId` names the key of `encryptor`; `signingKey` is the gateway's Ed25519 secret key. */
+/** What every frame of one job is made with. `encryptor` has the job's key; `signingKey` is the gateway's Ed25519 secret key. */
 export type JobFrameParts = {
   readonly job: Job;
   readonly format: FrameFormat;
-  readonly keyId: string;
+  /** Whose lanes are the gateway's. */
+  readonly block: number;
   readonly encryptor: FrameEncryptor;
   readonly signingKey: KeyObject;
 };
 
 /**
- * Encrypts records [sequence * L, sequence * L + records.length) of a job into lanes 0 and up of block 0, and signs the frame.
+ * Encrypts records [sequence * L, sequence * L + records.length) of a job into lanes 0 and up of the gateway's block, and signs the frame.
  * @param records features [F] of each, at most L
  * @param closedAtMs by the gateway's clock, milliseconds since 1970
  * @returns bytes of a Frame envelope
  */
 export function sealJobFrame(parts: JobFrameParts, sequence: number, records: readonly Int32Array[], closedAtMs: number): Uint8Array {
-  const { job, format, keyId, encryptor, signingKey } = parts;
+  const { job, format, block, encryptor, signingKey } = parts;
   const entries = records.map((features, lane) => ({ lane, features }));
   const ciphertext = encryptor.encrypt(packLanes(entries, format.params.n, format.featureCount));
   const frame = {
     ...format.kind,
-    keyId,
+    keyId: job.keyId,
     gateway: job.gateway,
     epoch: job.epoch,
     sequence,
-    block: 0,
+    block,
     lanes: encodeLanes(records.keys(), format.lanes),
     frameTimeMs: job.startedAtMs,
     closedAtMs,

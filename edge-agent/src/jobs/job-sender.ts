@@ -1,6 +1,6 @@
 import type { KeyObject } from "node:crypto";
 import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
-import { RecordEncoder } from "@smile/features/records/record-encoder";
+import { RecordEncoder, type RecordGaps } from "@smile/features/records/record-encoder";
 import type { RecordValues } from "@smile/features/records/record-spec";
 import { openEncryptor } from "@smile/he/open";
 import type { WindowKey } from "../envelope-sealer.ts";
@@ -13,9 +13,6 @@ import type { Job, JobStore } from "./job-store.ts";
 /** What running a job needs of the store. */
 export type RunningJobStore = Pick<JobStore, "job" | "check" | "acknowledged" | "noteAcknowledged" | "finish">;
 
-/** Where a job stands, and how many values of the records that this run sent were missing or unknown to the feature set. */
-export type JobProgress = { readonly job: Job; readonly missing: number; readonly unknown: number };
-
 export type JobParts = {
   /** A job that was begun in the store. */
   readonly jobId: string;
@@ -25,6 +22,8 @@ export type JobParts = {
   readonly key: WindowKey;
   /** The gateway's Ed25519 secret key. */
   readonly signingKey: KeyObject;
+  /** Whose lanes are the gateway's: the first of them over L. Default 0. */
+  readonly block?: number;
   readonly store: RunningJobStore;
   readonly sender: FrameSender;
   /** All records of the job, in the file's order, from the first one on. */
@@ -34,7 +33,7 @@ export type JobParts = {
   /** Before a frame that was not acknowledged is sent again. Default 1000. */
   readonly retryMs?: number;
   /** Told whenever acknowledgements became durable. */
-  readonly onProgress?: (progress: JobProgress) => void;
+  readonly onProgress?: (job: Job) => void;
   /** The gateway's clock, milliseconds since 1970. */
   readonly now?: () => number;
   /** Opens the encryptor of a key; tests pass their own. */
@@ -49,17 +48,17 @@ const batch = 16;
  * the job's state in the store is no longer `running` (what is under way is waited for), when `signal` is aborted (it is not), or when
  * a frame fails for good. Whichever way, it may be run again. Memory is bounded by the frames under way.
  * @returns where the job stands; a state of `running` says that it was stopped, or resumed while it came to rest
- * @throws {PipelineError} JOB_UNKNOWN; JOB_CHANGED for another plant, gateway, feature set, parameters, lanes or number of records;
+ * @throws {PipelineError} JOB_UNKNOWN; JOB_CHANGED for another plant, gateway, feature set, parameters, key, lanes or number of records;
  *   KEY_MISMATCH, PLAN_REFUSED, DOCUMENT_INVALID; what `records`, the store, or the sender for good, throw
  */
-export async function runJob(parts: JobParts, signal: AbortSignal): Promise<JobProgress> {
+export async function runJob(parts: JobParts, signal: AbortSignal): Promise<Job> {
   const { jobId, plant, gateway, deployment, key, signingKey, store, open = openEncryptor } = parts;
   const format = frameFormat(plant, deployment);
   const { featureSetId, paramsId } = format.kind;
-  const job = store.check(jobId, { plant, gateway, featureSetId, paramsId, lanes: format.lanes });
-  if (job.state !== "running") return { job, missing: 0, unknown: 0 };
+  const job = store.check(jobId, { plant, gateway, featureSetId, paramsId, keyId: key.keyId, lanes: format.lanes });
+  if (job.state !== "running") return job;
   using encryptor = await open(format.params, { mode: deployment.keyMode, bytes: key.bytes });
-  return await new JobRun(parts, { job, format, keyId: key.keyId, encryptor, signingKey }).run(signal);
+  return await new JobRun(parts, { job, format, block: parts.block ?? 0, encryptor, signingKey }).run(signal);
 }
 
 class JobRun {
@@ -67,8 +66,8 @@ class JobRun {
   readonly #frame: JobFrameParts;
   readonly #encoder: RecordEncoder;
   readonly #over = new AbortController();
-  #missing = 0;
-  #unknown = 0;
+  /** Of frames that are not noted as acknowledged yet. */
+  readonly #gaps = new Map<number, RecordGaps>();
 
   constructor(parts: JobParts, frame: JobFrameParts) {
     this.#parts = parts;
@@ -76,7 +75,7 @@ class JobRun {
     this.#encoder = new RecordEncoder(parts.deployment.featureSet);
   }
 
-  async run(signal: AbortSignal): Promise<JobProgress> {
+  async run(signal: AbortSignal): Promise<Job> {
     const { jobId, store, sender, window = 16, retryMs = 1000 } = this.#parts;
     const stop = AbortSignal.any([signal, this.#over.signal]);
     const sending = new BoundedSending(sender, { window, retryMs }, stop);
@@ -91,7 +90,7 @@ class JobRun {
     }
     this.#over.abort();
     this.#note(sending, { mustSucceed: true });
-    return this.#progress(store.finish(jobId));
+    return store.finish(jobId);
   }
 
   async #sendFrames(sending: BoundedSending, signal: AbortSignal): Promise<void> {
@@ -110,26 +109,26 @@ class JobRun {
 
     let count = 0;
     let features: Int32Array[] = [];
+    let gaps = { missing: 0, unknown: 0 };
     for await (const record of records()) {
       if (signal.aborted) return;
       if (count === job.records) throw this.#otherCount();
       const sequence = Math.floor(count++ / format.lanes);
       if (sequence < position || beyond.has(sequence)) continue;
-      features.push(this.#encode(record));
+      const encoded = new Int32Array(this.#encoder.width);
+      const { missing, unknown } = this.#encoder.encode(record, encoded);
+      gaps = { missing: gaps.missing + missing, unknown: gaps.unknown + unknown };
+      features.push(encoded);
       if (features.length < format.lanes) continue;
+      this.#gaps.set(sequence, gaps);
       if (!(await send(sequence, features))) return;
       features = [];
+      gaps = { missing: 0, unknown: 0 };
     }
     if (count < job.records) throw this.#otherCount();
-    if (features.length > 0) await send(job.frameCount - 1, features);
-  }
-
-  #encode(record: RecordValues): Int32Array {
-    const features = new Int32Array(this.#encoder.width);
-    const { missing, unknown } = this.#encoder.encode(record, features);
-    this.#missing += missing;
-    this.#unknown += unknown;
-    return features;
+    if (features.length === 0) return;
+    this.#gaps.set(job.frameCount - 1, gaps);
+    await send(job.frameCount - 1, features);
   }
 
   /** @param rule `mustSucceed`: otherwise a store that may answer later is tried again with the next ones */
@@ -138,17 +137,14 @@ class JobRun {
     const sequences = sending.takeAcknowledged();
     if (sequences.length === 0) return;
     try {
-      store.noteAcknowledged(jobId, sequences);
+      store.noteAcknowledged(jobId, sequences, (sequence) => this.#gaps.get(sequence)!);
     } catch (error) {
       if (mustSucceed || !isPipelineError(error) || !error.retriable) throw error;
       sending.giveBack(sequences);
       return;
     }
-    onProgress?.(this.#progress(store.job(jobId)));
-  }
-
-  #progress(job: Job): JobProgress {
-    return { job, missing: this.#missing, unknown: this.#unknown };
+    for (const sequence of sequences) this.#gaps.delete(sequence);
+    onProgress?.(store.job(jobId));
   }
 
   #otherCount(): PipelineError {

@@ -1,4 +1,5 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
+import type { RecordGaps } from "@smile/features/records/record-encoder";
 import { SqliteFile } from "@smile/runtime/sqlite";
 import { newEpoch } from "../store.ts";
 
@@ -13,6 +14,8 @@ export type JobContent = {
   readonly fileHash: string;
   readonly featureSetId: string;
   readonly paramsId: string;
+  /** Of the key that all its frames are encrypted under. */
+  readonly keyId: string;
   /** How many records the file has; at least 1. */
   readonly records: number;
   /** L: records per frame. */
@@ -29,22 +32,32 @@ export type Job = JobContent & {
   readonly frameCount: number;
   /** Frames acknowledged. */
   readonly acknowledged: number;
+  /** Values in acknowledged frames that the file did not have, and that the feature set does not know; each counts as a typical one. */
+  readonly missing: number;
+  readonly unknown: number;
   readonly state: JobState;
 };
 
 /** Frames that need not be sent again: all below `position`, and those in `beyond`. */
 export type Acknowledged = { readonly position: number; readonly beyond: ReadonlySet<number> };
 
+const noGaps: RecordGaps = { missing: 0, unknown: 0 };
 const tables = `
   CREATE TABLE jobs (
     job_id TEXT PRIMARY KEY, epoch INTEGER NOT NULL UNIQUE, started_ms INTEGER NOT NULL, plant TEXT NOT NULL, gateway TEXT NOT NULL,
     file_hash TEXT NOT NULL, feature_set_id TEXT NOT NULL, params_id TEXT NOT NULL, records INTEGER NOT NULL, lanes INTEGER NOT NULL,
-    frame_count INTEGER NOT NULL, position INTEGER NOT NULL, state TEXT NOT NULL) STRICT;
+    frame_count INTEGER NOT NULL, position INTEGER NOT NULL, state TEXT NOT NULL, key_id TEXT NOT NULL DEFAULT '',
+    missing INTEGER NOT NULL DEFAULT 0, unknown INTEGER NOT NULL DEFAULT 0) STRICT;
   CREATE TABLE beyond (job_id TEXT NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (job_id, sequence)) STRICT, WITHOUT ROWID;
 `;
+/** A job of version 1 does not say its key: it is begun anew. */
+const upgrades = [
+  `ALTER TABLE jobs ADD COLUMN key_id TEXT NOT NULL DEFAULT ''; ALTER TABLE jobs ADD COLUMN missing INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE jobs ADD COLUMN unknown INTEGER NOT NULL DEFAULT 0;`,
+];
 const selectJobs = `
   SELECT job_id AS jobId, epoch, started_ms AS startedAtMs, plant, gateway, file_hash AS fileHash, feature_set_id AS featureSetId,
-    params_id AS paramsId, records, lanes, frame_count AS frameCount, state,
+    params_id AS paramsId, key_id AS keyId, records, lanes, frame_count AS frameCount, missing, unknown, state,
     position + (SELECT count(*) FROM beyond WHERE beyond.job_id = jobs.job_id) AS acknowledged
   FROM jobs`;
 
@@ -59,7 +72,7 @@ export class JobStore implements Disposable {
   /** @param path file, made when missing; its folder must exist @param now wall clock, milliseconds since 1970 */
   constructor(path: string, now: () => number = Date.now) {
     this.#now = now;
-    this.#db = new SqliteFile({ path, role: "job store", unavailable: "STORE_UNAVAILABLE", tables, version: 1, busyMs: 5000 });
+    this.#db = new SqliteFile({ path, role: "job store", unavailable: "STORE_UNAVAILABLE", tables, version: 2, upgrades, busyMs: 5000 });
   }
 
   [Symbol.dispose](): void {
@@ -72,7 +85,7 @@ export class JobStore implements Disposable {
    * @throws {PipelineError} JOB_EXISTS for an id that a job has, whatever became of it; RECORDS_TOO_FEW for none
    */
   begin(jobId: string, content: JobContent): Job {
-    const { plant, gateway, fileHash, featureSetId, paramsId, records, lanes } = content;
+    const { plant, gateway, fileHash, featureSetId, paramsId, keyId, records, lanes } = content;
     if (!(records >= 1)) throw new PipelineError("RECORDS_TOO_FEW", `job ${jobId} has no records`, { jobId, records });
     return this.#db.transaction(() => {
       if (this.#find(jobId) !== undefined) throw new PipelineError("JOB_EXISTS", `there is a job ${jobId}`, { jobId });
@@ -80,8 +93,9 @@ export class JobStore implements Disposable {
       let epoch = newEpoch(startedAtMs);
       while (this.#db.first("SELECT 1 FROM jobs WHERE epoch = ?", epoch) !== undefined) epoch = newEpoch(startedAtMs);
       this.#db.run(
-        "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 'running')",
+        "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 'running', ?, 0, 0)",
         ...[jobId, epoch, startedAtMs, plant, gateway, fileHash, featureSetId, paramsId, records, lanes, Math.ceil(records / lanes)],
+        keyId,
       );
       return this.job(jobId);
     });
@@ -112,9 +126,10 @@ export class JobStore implements Disposable {
 
   /**
    * Lets a paused job run again; a running one, as a crash leaves it, goes on running.
+   * @param content what is known of it
    * @throws {PipelineError} JOB_UNKNOWN, JOB_CHANGED; JOB_ENDED for one that is done or cancelled
    */
-  resume(jobId: string, content: JobContent): Job {
+  resume(jobId: string, content: Partial<JobContent>): Job {
     this.check(jobId, content);
     return this.#change(jobId, "running");
   }
@@ -144,12 +159,22 @@ export class JobStore implements Disposable {
     });
   }
 
-  /** Notes frames that the broker has, in any order; one that was noted before changes nothing. */
-  noteAcknowledged(jobId: string, sequences: readonly number[]): void {
+  /**
+   * Notes frames that the broker has, in any order; one that was noted before changes nothing.
+   * @param gapsOf what the records of a frame left out
+   */
+  noteAcknowledged(jobId: string, sequences: readonly number[], gapsOf: (sequence: number) => RecordGaps = () => noGaps): void {
     this.#db.transaction(() => {
       const from = this.#position(jobId);
+      let [missing, unknown] = [0, 0];
       for (const sequence of sequences) {
-        if (sequence >= from) this.#db.run("INSERT OR IGNORE INTO beyond VALUES (?, ?)", jobId, sequence);
+        if (sequence < from || this.#db.run("INSERT OR IGNORE INTO beyond VALUES (?, ?)", jobId, sequence).changes === 0) continue;
+        const gaps = gapsOf(sequence);
+        missing += gaps.missing;
+        unknown += gaps.unknown;
+      }
+      if (missing + unknown > 0) {
+        this.#db.run("UPDATE jobs SET missing = missing + ?, unknown = unknown + ? WHERE job_id = ?", missing, unknown, jobId);
       }
       let position = from;
       while (this.#db.run("DELETE FROM beyond WHERE job_id = ? AND sequence = ?", jobId, position).changes === 1) position++;

@@ -45,9 +45,11 @@ export const lanes = 3;
 export const deployment: JobDeployment = { featureSet, params: paramsToDocument(params), keyMode: "public", lanes };
 const { kind } = frameFormat("plant", deployment);
 
+export const keyId = "cd".repeat(32);
+
 export function contentFor(records: number, fileHash = "ab".repeat(32)): JobContent {
   const { featureSetId, paramsId } = kind;
-  return { plant: "plant", gateway: "gateway-1", fileHash, featureSetId, paramsId, records, lanes };
+  return { plant: "plant", gateway: "gateway-1", fileHash, featureSetId, paramsId, keyId, records, lanes };
 }
 
 export function someRecords(count: number): RecordValues[] {
@@ -64,7 +66,7 @@ export function jobParts(changes: Pick<JobParts, "store" | "sender" | "records">
     plant: "plant",
     gateway: "gateway-1",
     deployment,
-    key: { keyId: "cd".repeat(32), bytes: IDENTITY_KEY },
+    key: { keyId, bytes: IDENTITY_KEY },
     signingKey,
     retryMs: 1,
     ...changes,

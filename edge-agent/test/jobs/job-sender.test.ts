@@ -1,11 +1,12 @@
 import { join } from "node:path";
 import { PipelineError } from "@smile/errors/pipeline-error";
+import { IDENTITY_KEY } from "@smile/he/identity-backend";
 import { openEncryptor } from "@smile/he/open";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { countRecords, readCsvRecords } from "../../src/jobs/csv-records.ts";
-import { type JobProgress, type RunningJobStore, runJob } from "../../src/jobs/job-sender.ts";
-import { JobStore } from "../../src/jobs/job-store.ts";
+import { type RunningJobStore, runJob } from "../../src/jobs/job-sender.ts";
+import { type Job, JobStore } from "../../src/jobs/job-store.ts";
 import {
   contentFor,
   csvFile,
@@ -33,7 +34,7 @@ function storeUntilKilled(store: JobStore, isDead: () => boolean): RunningJobSto
     job: (jobId) => alive().job(jobId),
     check: (jobId, content) => alive().check(jobId, content),
     acknowledged: (jobId) => alive().acknowledged(jobId),
-    noteAcknowledged: (jobId, sequences) => alive().noteAcknowledged(jobId, sequences),
+    noteAcknowledged: (jobId, ...noted) => alive().noteAcknowledged(jobId, ...noted),
     finish: (jobId) => alive().finish(jobId),
   };
 }
@@ -47,7 +48,7 @@ describe("a job", () => {
     const { epoch } = store.begin("job", contentFor(count, fileHash));
     const broker = new FakeBroker();
     const end = await runJob(jobParts({ store, sender: broker, records: () => readCsvRecords(path, fileHash), now: () => 42 }), never);
-    expect(end).toMatchObject({ job: { state: "done", acknowledged: 4 }, missing: 0, unknown: 3 });
+    expect(end).toMatchObject({ state: "done", acknowledged: 4, missing: 0, unknown: 3 });
     expect(broker.content()).toEqual(expectedContent(records));
     for (const [i, frame] of [...broker.frames.values()].entries()) {
       expect(frame).toMatchObject({ plant: "plant", gateway: "gateway-1", epoch, sequence: i, block: 0, jobId: "job", frameCount: 4 });
@@ -90,9 +91,9 @@ describe("a job", () => {
           }
           broker.before = () => {};
           using store = new JobStore(path);
-          const { job } = await runJob(jobParts({ store, sender: broker, records: () => streamOf(records), window }), never);
+          const job = await runJob(jobParts({ store, sender: broker, records: () => streamOf(records), window }), never);
           const frameCount = Math.ceil(n / lanes);
-          expect(job).toMatchObject({ state: "done", acknowledged: frameCount, frameCount });
+          expect(job).toMatchObject({ state: "done", acknowledged: frameCount, frameCount, missing: 0, unknown: Math.floor(n / 3) });
           expect([...broker.frames.keys()].toSorted()).toEqual(
             Array.from({ length: frameCount }, (_, i) => `gateway-1/${job.epoch}/${i}`).toSorted(),
           );
@@ -113,11 +114,11 @@ describe("a job", () => {
       if (sequence === 20) stop.abort();
       if (stop.signal.aborted) throw new PipelineError("STOPPED", "the sender stops");
     };
-    const { job } = await runJob(jobParts({ store, sender: broker, records: () => streamOf(records) }), stop.signal);
+    const job = await runJob(jobParts({ store, sender: broker, records: () => streamOf(records) }), stop.signal);
     expect(job.state).toBe("running");
     expect(job.acknowledged).toBe(broker.deliveries);
     broker.before = () => {};
-    expect((await runJob(jobParts({ store, sender: broker, records: () => streamOf(records) }), never)).job.state).toBe("done");
+    expect((await runJob(jobParts({ store, sender: broker, records: () => streamOf(records) }), never)).state).toBe("done");
     expect(broker.deliveries).toBe(30);
     expect(broker.content()).toEqual(expectedContent(records));
   });
@@ -128,13 +129,13 @@ describe("a job", () => {
     store.noteAcknowledged("job", [0, 2, 3]);
     const broker = new FakeBroker();
     const run = (records: number) => runJob(jobParts({ store, sender: broker, records: () => streamOf(someRecords(records)) }), never);
-    expect((await run(15)).job).toMatchObject({ state: "done", acknowledged: 5 });
+    expect(await run(15)).toMatchObject({ state: "done", acknowledged: 5 });
     expect([...broker.frames.values()].map(({ sequence }) => sequence)).toEqual([1, 4]);
     expect(broker.content()).toEqual(expectedContent(someRecords(15)).filter((line) => /^[14]\./.test(line)));
     store.begin("all", contentFor(6));
     store.noteAcknowledged("all", [1, 0]);
     const records = () => streamOf([]);
-    expect((await runJob(jobParts({ jobId: "all", store, sender: broker, records }), never)).job.state).toBe("done");
+    expect((await runJob(jobParts({ jobId: "all", store, sender: broker, records }), never)).state).toBe("done");
   });
 
   it("ends at once when it is stopped, though a sender waits for its broker", async () => {
@@ -146,7 +147,7 @@ describe("a job", () => {
       if (sequence === 3) stop.abort();
       return new Promise(() => {});
     };
-    const { job } = await runJob(jobParts({ store, sender: broker, records: () => streamOf(someRecords(90)), window: 4 }), stop.signal);
+    const job = await runJob(jobParts({ store, sender: broker, records: () => streamOf(someRecords(90)), window: 4 }), stop.signal);
     expect(job).toMatchObject({ state: "running", acknowledged: 0 });
   });
 
@@ -159,16 +160,16 @@ describe("a job", () => {
       if (sequence === 9) store[how]("job");
     };
     const run = () => runJob(jobParts({ store, sender: broker, records: () => streamOf(records), window: 2 }), never);
-    const { job } = await run();
+    const job = await run();
     expect(job.state).toBe(how === "pause" ? "paused" : "cancelled");
     expect(job.acknowledged).toBe(10);
     expect(broker.deliveries).toBe(10);
-    expect((await run()).job).toEqual(job);
+    expect(await run()).toEqual(job);
     expect(broker.deliveries).toBe(10);
     if (how === "cancel") return;
     store.resume("job", contentFor(90));
     broker.before = () => {};
-    expect((await run()).job.state).toBe("done");
+    expect((await run()).state).toBe("done");
     expect(broker.deliveries).toBe(30);
     expect(broker.content()).toEqual(expectedContent(records));
   });
@@ -182,15 +183,15 @@ describe("a job", () => {
       await new Promise(setImmediate);
       if (sequence % 7 === 0 && failed.size !== failed.add(sequence).size) throw new PipelineError("BROKER_DOWN", "down");
     };
-    const seen: JobProgress[] = [];
-    const onProgress = (progress: JobProgress) => {
-      expect(store.job("job").acknowledged).toBe(progress.job.acknowledged);
-      seen.push(progress);
+    const seen: Job[] = [];
+    const onProgress = (job: Job) => {
+      expect(store.job("job").acknowledged).toBe(job.acknowledged);
+      seen.push(job);
     };
     await runJob(jobParts({ store, sender: broker, records: () => streamOf(someRecords(300)), window: 5, onProgress }), never);
     expect(broker.mostUnderWay).toBe(5);
     expect(broker.deliveries).toBe(100);
-    const counts = seen.map(({ job }) => job.acknowledged);
+    const counts = seen.map(({ acknowledged }) => acknowledged);
     expect(counts.length).toBeGreaterThan(4);
     expect(counts).toEqual(counts.toSorted((a, b) => a - b));
     expect(counts.at(-1)).toBe(100);
@@ -202,13 +203,13 @@ describe("a job", () => {
     let busy = 2;
     const sometimes: RunningJobStore = {
       ...storeUntilKilled(store, () => false),
-      noteAcknowledged: (jobId, sequences) => {
+      noteAcknowledged: (jobId, ...noted) => {
         if (busy-- > 0) throw new PipelineError("STORE_UNAVAILABLE", "busy");
-        store.noteAcknowledged(jobId, sequences);
+        store.noteAcknowledged(jobId, ...noted);
       },
     };
     const broker = new FakeBroker();
-    const { job } = await runJob(jobParts({ store: sometimes, sender: broker, records: () => streamOf(someRecords(300)) }), never);
+    const job = await runJob(jobParts({ store: sometimes, sender: broker, records: () => streamOf(someRecords(300)) }), never);
     expect(job).toMatchObject({ state: "done", acknowledged: 100 });
     expect(broker.deliveries).toBe(100);
   });
@@ -241,7 +242,7 @@ describe("a job", () => {
     expect(store.job("job").state).toBe("running");
   });
 
-  it("is refused under another feature set, gateway or number of lanes, before anything is sent", async () => {
+  it("is refused under another feature set, key, gateway or number of lanes, before anything is sent", async () => {
     using store = newStore();
     store.begin("job", contentFor(30));
     const sender = new FakeBroker();
@@ -250,6 +251,7 @@ describe("a job", () => {
     for (const [field, changes] of [
       ["featureSetId", { deployment: { ...deployment, featureSet: { ...featureSet, clip: 3 } } }],
       ["lanes", { deployment: { ...deployment, lanes: 2 } }],
+      ["keyId", { key: { keyId: "ef".repeat(32), bytes: IDENTITY_KEY } }],
       ["gateway", { gateway: "gateway-2" }],
     ] as const) {
       expect(await refusalOf(runJob({ ...parts, ...changes }, never))).toMatchObject({ code: "JOB_CHANGED", facts: { field } });

@@ -1,5 +1,6 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type JobContent, JobStore } from "../../src/jobs/job-store.ts";
@@ -37,6 +38,7 @@ describe("a job in the store", () => {
     ["fileHash", "0".repeat(64)],
     ["featureSetId", "0".repeat(64)],
     ["paramsId", "0".repeat(64)],
+    ["keyId", "0".repeat(64)],
     ["records", 11],
     ["lanes", 2],
     ["plant", "other"],
@@ -47,6 +49,22 @@ describe("a job in the store", () => {
     store.pause("job");
     expect(() => store.resume("job", { ...contentFor(10), [field]: value })).toThrow(coded("JOB_CHANGED", { field }));
     expect(store.job("job").state).toBe("paused");
+  });
+
+  it("of a store of version 1 stays known, and is begun anew because it does not say its key", () => {
+    const path = newPath();
+    {
+      using old = new DatabaseSync(path);
+      old.exec(`CREATE TABLE jobs (job_id TEXT PRIMARY KEY, epoch INTEGER NOT NULL UNIQUE, started_ms INTEGER NOT NULL, plant TEXT NOT NULL,
+        gateway TEXT NOT NULL, file_hash TEXT NOT NULL, feature_set_id TEXT NOT NULL, params_id TEXT NOT NULL, records INTEGER NOT NULL,
+        lanes INTEGER NOT NULL, frame_count INTEGER NOT NULL, position INTEGER NOT NULL, state TEXT NOT NULL) STRICT;
+        CREATE TABLE beyond (job_id TEXT NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (job_id, sequence)) STRICT, WITHOUT ROWID;
+        INSERT INTO jobs VALUES ('old', 1, 2, 'plant', 'gateway-1', 'f', 's', 'p', 7, 3, 3, 2, 'running'); PRAGMA user_version = 1;`);
+    }
+    using store = new JobStore(path);
+    expect(store.job("old")).toMatchObject({ records: 7, acknowledged: 2, missing: 0, unknown: 0, state: "running" });
+    expect(() => store.resume("old", { keyId: "k" })).toThrow(coded("JOB_CHANGED", { field: "keyId" }));
+    expect(store.begin("new", contentFor(3))).toMatchObject({ keyId: "cd".repeat(32) });
   });
 
   it("goes no further once it is cancelled or done, and is done only with every frame", () => {

@@ -1,10 +1,9 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
-import { checkMapping, MOST_CATEGORIES, type PermittedColumn, refuseIdentifier, refuseMapping, refuseSensitive } from "./check-mapping.ts";
+import { checkMapping, MOST_CATEGORIES, type PermittedColumn, refuseMapping } from "./check-mapping.ts";
 import { coarseDeviation, coarseMean, coarseShare } from "./coarse-numbers.ts";
 import { ColumnSurvey } from "./column-survey.ts";
-import { identifyingByContent } from "./identifying-columns.ts";
 import type { MappedColumn, RecordColumn, RecordFeatureSet, RecordMapping, RecordValues } from "./record-spec.ts";
-import { sensitiveByContent } from "./sensitive-columns.ts";
+import { refuseTelling } from "./telling-columns.ts";
 
 /** Fewer records than this would make means that tell about single people. */
 export const LEAST_RECORDS = 50;
@@ -71,10 +70,7 @@ export function fitRecordFeatureSet(
 
 function checkContent({ column }: MappedColumn, survey: ColumnSurvey, permitted: readonly PermittedColumn[]): void {
   if (survey.present < LEAST_RECORDS) refuseMapping(column, `has a value in ${survey.present} records only`);
-  const sign = identifyingByContent(survey);
-  if (sign !== null) refuseIdentifier(column, sign);
-  const kind = sensitiveByContent(survey.counts);
-  if (kind !== null && !permitted.some((permission) => permission.column === column)) refuseSensitive(column, kind, "its values");
+  refuseTelling(survey, permitted);
   const commonest = survey.counts.values().reduce((most, count) => Math.max(most, count), 0);
   // Else the column would single out the few who differ.
   if (survey.present - commonest < LEAST_PER_CATEGORY)

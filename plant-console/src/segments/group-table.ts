@@ -1,8 +1,11 @@
+/** A person without a name: the same one in every run. */
+export type Pseudonym = string | bigint;
+
 /** Who a release was about, by pseudonym: the same person has the same one in every run. Groups are disjoint and within `everyone`. */
 export type ReleasedMembership = {
-  readonly groups: readonly ReadonlySet<string>[];
+  readonly groups: readonly ReadonlySet<Pseudonym>[];
   /** All people of the run, also those who are in no released group: their number is released. */
-  readonly everyone: ReadonlySet<string>;
+  readonly everyone: ReadonlySet<Pseudonym>;
 };
 
 /** How many people are in each pair of groups of two releases. */
@@ -32,8 +35,8 @@ export function groupTable(one: ReleasedMembership, other: ReleasedMembership): 
   return { remainders: () => remaindersOf(people), graph: () => graphOf(people) };
 }
 
-function placesOf({ groups, everyone }: ReleasedMembership): Map<string, number> {
-  const places = new Map<string, number>();
+function placesOf({ groups, everyone }: ReleasedMembership): Map<Pseudonym, number> {
+  const places = new Map<Pseudonym, number>();
   groups.forEach((group, i) => {
     for (const person of group) {
       if (places.has(person)) throw new RangeError("two groups of a release share a person");

@@ -1,7 +1,10 @@
 import { createHash } from "node:crypto";
-import { PipelineError } from "@smile/errors/pipeline-error";
+import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
 import { SqliteFile } from "@smile/runtime/sqlite";
+import type { Cursor } from "@smile/schemas/cursor";
+import { ReleaseTable } from "./release-table.ts";
 import type { ReadSegments, SegmentedRecord } from "./segment-reader.ts";
+import { JOB_TABLES } from "./tables.ts";
 
 /** A job's answers by one head. */
 export type JobName = Pick<ReadSegments, "jobId" | "headId">;
@@ -17,26 +20,12 @@ export type JobState = {
   /** Answers that came again as they were, as after a restart; dropped. */
   readonly duplicated: number;
   readonly contradictions: number;
+  /** When its first score came: its retention counts from here. */
+  readonly atMs: number;
 };
 
 /** No record is in this lane of a frame. */
 const NONE = 255;
-
-/** A frame's segments are one blob, a byte per lane: a million records take about a megabyte. */
-const TABLES = `
-  CREATE TABLE owner (one INTEGER PRIMARY KEY CHECK (one = 1), plant TEXT NOT NULL) STRICT;
-  CREATE TABLE jobs (
-    id INTEGER PRIMARY KEY,
-    job_id TEXT NOT NULL, head_id TEXT NOT NULL,
-    gateway TEXT NOT NULL, epoch INTEGER NOT NULL,
-    frame_count INTEGER NOT NULL, lanes INTEGER NOT NULL, segments INTEGER NOT NULL,
-    frames INTEGER NOT NULL DEFAULT 0, records INTEGER NOT NULL DEFAULT 0,
-    duplicated INTEGER NOT NULL DEFAULT 0, contradictions INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (job_id, head_id)
-  ) STRICT;
-  CREATE TABLE frames (job INTEGER NOT NULL, sequence INTEGER NOT NULL, segments BLOB NOT NULL, PRIMARY KEY (job, sequence)) STRICT, WITHOUT ROWID;
-  CREATE TABLE deleted (job_id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-`;
 
 type JobRow = Omit<ReadSegments, "records" | "revokedRecords"> & JobState & { readonly id: number };
 
@@ -46,6 +35,8 @@ type JobRow = Omit<ReadSegments, "records" | "revokedRecords"> & JobState & { re
  */
 export class JobStore implements Disposable {
   readonly #db: SqliteFile;
+  /** Releases that were shown, in the same file. */
+  readonly releases: ReleaseTable;
 
   /**
    * @param options.path of the file, made when it is not there; ":memory:" for a store that ends with the process
@@ -57,11 +48,11 @@ export class JobStore implements Disposable {
       path,
       role: "job store",
       unavailable: "STORE_UNAVAILABLE",
-      tables: TABLES,
-      version: 1,
-      busyMs: 2000,
+      ...JOB_TABLES,
+      busyMs: 30_000, // the service shares it with commands, which hold it while they compare releases
       pragmas: "PRAGMA secure_delete = ON;",
     });
+    this.releases = new ReleaseTable(this.#db);
     try {
       this.#db.run("INSERT OR IGNORE INTO owner (one, plant) VALUES (1, ?)", plant);
       const { owner } = this.#db.first<{ owner: string }>("SELECT plant AS owner FROM owner")!;
@@ -72,45 +63,50 @@ export class JobStore implements Disposable {
     }
   }
 
+  /** How far the plant has stored its jobs' scores. */
+  get cursor(): Cursor {
+    return this.#db.first<Cursor>("SELECT topic_id AS topicId, partition, next FROM cursor")!;
+  }
+
   /**
    * Stores what a score said, in one transaction.
    * @throws {PipelineError} SCORE_MISMATCH naming the field in which the job differs from what its first score said; STORE_UNAVAILABLE
    *   or FILE_DAMAGED. Then nothing of it is stored.
    */
-  store(read: ReadSegments): Assigned {
+  store(read: ReadSegments, nowMs = Date.now()): Assigned {
+    return this.#db.transaction(() => this.#assign(read, nowMs));
+  }
+
+  /**
+   * Stores what several scores said and the cursor behind them, in one transaction.
+   * @returns what each did; the error where a score's job differs from what its first score said, and nothing of it is stored
+   * @throws {PipelineError} STORE_UNAVAILABLE, FILE_DAMAGED; then nothing of them is stored
+   */
+  commit(reads: readonly ReadSegments[], { topicId, partition, next }: Cursor, nowMs: number): (Assigned | PipelineError)[] {
     return this.#db.transaction(() => {
-      if (this.isDeleted(read.jobId)) return { stored: 0, duplicated: 0, contradictions: 0, deleted: true };
-      const job = this.#jobOf(read);
-      let frames = 0;
-      let stored = 0;
-      let duplicated = 0;
-      let contradictions = 0;
-      for (const [sequence, records] of Map.groupBy(read.records, ({ index }) => Math.floor(index / job.lanes))) {
-        const before = this.#frame(job.id, sequence);
-        if (before === undefined) {
-          const segments = frameOf(records, job.lanes);
-          this.#db.run("INSERT INTO frames (job, sequence, segments) VALUES (?, ?, ?)", job.id, sequence, segments);
-          frames++;
-          stored += records.length;
-          continue;
+      this.#db.run("UPDATE cursor SET topic_id = ?, partition = ?, next = ?", topicId, partition, next);
+      return reads.map((read) => {
+        try {
+          return this.#assign(read, nowMs);
+        } catch (error) {
+          if (isPipelineError(error, "SCORE_MISMATCH")) return error;
+          throw error;
         }
-        const same = records.filter(({ index, segment }) => before[index % job.lanes] === segment).length;
-        duplicated += same;
-        contradictions += records.length - same;
-      }
-      const count = `UPDATE jobs SET frames = frames + ?, records = records + ?, duplicated = duplicated + ?,
-        contradictions = contradictions + ? WHERE id = ?`;
-      this.#db.run(count, frames, stored, duplicated, contradictions, job.id);
-      return { stored, duplicated, contradictions, deleted: false };
+      });
     });
+  }
+
+  /** Every job of which something is here, by every head, oldest first. */
+  list(): JobName[] {
+    return this.#db.all<JobName>("SELECT job_id AS jobId, head_id AS headId FROM jobs ORDER BY at_ms, id");
   }
 
   /** undefined for a job of which nothing came, or that was deleted. */
   state(name: JobName): JobState | undefined {
     const row = this.#find(name);
     if (row === undefined) return undefined;
-    const { frameCount, frames, records, duplicated, contradictions } = row;
-    return { frameCount, frames, records, duplicated, contradictions };
+    const { frameCount, frames, records, duplicated, contradictions, atMs } = row;
+    return { frameCount, frames, records, duplicated, contradictions, atMs };
   }
 
   /** Sequences of the frames that did not come yet, ascending. @throws {PipelineError} FILE_MISSING for a job of which nothing is here */
@@ -160,14 +156,27 @@ export class JobStore implements Disposable {
     return hash.digest("hex");
   }
 
-  /** Deletes all that is known of a job, by every head. What is kept is that it was deleted, and when; later answers are dropped. */
+  /** Runs `work` in one durable transaction that nobody else writes in: what it reads stays so until what it writes is there. */
+  exclusively<T>(work: () => T): T {
+    return this.#db.transaction(work);
+  }
+
+  /**
+   * Deletes all that is known of a job, by every head, and what was shown of it. What is kept is that it was deleted, and when, so that
+   * later answers are dropped; and of its releases who was in which group, until `releases.forgetBefore`.
+   */
   delete(jobId: string, nowMs: number): void {
     this.#db.transaction(() => {
+      this.releases.forgetShown(jobId);
       this.#db.run("DELETE FROM frames WHERE job IN (SELECT id FROM jobs WHERE job_id = ?)", jobId);
       this.#db.run("DELETE FROM jobs WHERE job_id = ?", jobId);
       this.#db.run("INSERT OR IGNORE INTO deleted (job_id, at_ms) VALUES (?, ?)", jobId, nowMs);
     });
-    // The pages of before are still in the write-ahead log until it is written back and cut.
+    this.overwrite();
+  }
+
+  /** Ends what was deleted for good: the pages of before are still in the write-ahead log until it is written back and cut. */
+  overwrite(): void {
     this.#db.first("PRAGMA wal_checkpoint(TRUNCATE)");
   }
 
@@ -179,10 +188,38 @@ export class JobStore implements Disposable {
     this.#db[Symbol.dispose]();
   }
 
+  /** Part of the caller's transaction. */
+  #assign(read: ReadSegments, nowMs: number): Assigned {
+    if (this.isDeleted(read.jobId)) return { stored: 0, duplicated: 0, contradictions: 0, deleted: true };
+    const job = this.#jobOf(read, nowMs);
+    let frames = 0;
+    let stored = 0;
+    let duplicated = 0;
+    let contradictions = 0;
+    for (const [sequence, records] of Map.groupBy(read.records, ({ index }) => Math.floor(index / job.lanes))) {
+      const before = this.#frame(job.id, sequence);
+      if (before === undefined) {
+        const segments = frameOf(records, job.lanes);
+        this.#db.run("INSERT INTO frames (job, sequence, segments) VALUES (?, ?, ?)", job.id, sequence, segments);
+        frames++;
+        stored += records.length;
+        continue;
+      }
+      const same = records.filter(({ index, segment }) => before[index % job.lanes] === segment).length;
+      duplicated += same;
+      contradictions += records.length - same;
+    }
+    const count = `UPDATE jobs SET frames = frames + ?, records = records + ?, duplicated = duplicated + ?,
+      contradictions = contradictions + ? WHERE id = ?`;
+    this.#db.run(count, frames, stored, duplicated, contradictions, job.id);
+    return { stored, duplicated, contradictions, deleted: false };
+  }
+
   /** The job's row, made by its first score, which every later one must agree with. */
-  #jobOf(read: ReadSegments): JobRow {
-    const insert = `INSERT OR IGNORE INTO jobs (job_id, head_id, gateway, epoch, frame_count, lanes, segments) VALUES (?, ?, ?, ?, ?, ?, ?)`;
-    this.#db.run(insert, read.jobId, read.headId, read.gateway, read.epoch, read.frameCount, read.lanes, read.segments);
+  #jobOf(read: ReadSegments, nowMs: number): JobRow {
+    const insert = `INSERT OR IGNORE INTO jobs (job_id, head_id, gateway, epoch, frame_count, lanes, segments, at_ms)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?)`;
+    this.#db.run(insert, read.jobId, read.headId, read.gateway, read.epoch, read.frameCount, read.lanes, read.segments, nowMs);
     const job = this.#find(read)!;
     for (const field of ["gateway", "epoch", "frameCount", "lanes", "segments"] as const) {
       if (job[field] !== read[field])
@@ -194,7 +231,7 @@ export class JobStore implements Disposable {
   #find({ jobId, headId }: JobName): JobRow | undefined {
     return this.#db.first<JobRow>(
       `SELECT id, job_id AS jobId, head_id AS headId, gateway, epoch, frame_count AS frameCount, lanes, segments,
-         frames, records, duplicated, contradictions FROM jobs WHERE job_id = ? AND head_id = ?`,
+         frames, records, duplicated, contradictions, at_ms AS atMs FROM jobs WHERE job_id = ? AND head_id = ?`,
       jobId,
       headId,
     );

@@ -62,17 +62,14 @@ export function releasable(options: { sizes: readonly number[]; minimum?: number
  * Only two releases at a time are looked at: three or more together may tell more.
  * @throws {RangeError} for a minimum below 2, or groups that overlap or reach beyond `everyone`
  */
-export function isDifferencing(options: {
-  earlier: readonly ReleasedMembership[];
-  release: ReleasedMembership;
-  minimum?: number;
-}): boolean {
+export function isDifferencing(options: { earlier: Iterable<ReleasedMembership>; release: ReleasedMembership; minimum?: number }): boolean {
   const { earlier, release, minimum = MINIMUM_PEOPLE } = options;
   checkMinimum(minimum);
-  return earlier.some((before) => {
+  for (const before of earlier) {
     const table = groupTable(before, release);
-    return table.remainders().some((people) => people > 0 && people < minimum) || minimumCut(table.graph()) < minimum;
-  });
+    if (table.remainders().some((people) => people > 0 && people < minimum) || minimumCut(table.graph()) < minimum) return true;
+  }
+  return false;
 }
 
 function checkMinimum(minimum: number): void {

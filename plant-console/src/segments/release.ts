@@ -4,17 +4,32 @@ import { base64Bytes, ed25519Key, hash, timeMs } from "@smile/schemas/document-f
 import { documentId } from "@smile/schemas/documents";
 import { isSignedBy, publicHalf, SIGNATURE_BYTES, signBytes, verifyingKey } from "@smile/schemas/ed25519";
 import { z } from "zod";
+import { MINIMUM_PEOPLE } from "./release-rules.ts";
 
+const count = z.number().int().min(1);
 const signature = base64Bytes(SIGNATURE_BYTES, SIGNATURE_BYTES);
 
-/** What an analyst wants to see, and why. */
+/**
+ * What an analyst wants to see, and why. The numbers are for whoever releases it, who has nothing but this; the console shows nothing
+ * unless they are those of the results.
+ */
 export const ReleaseRequestDocument = z.strictObject({
   kind: z.literal("segment-release-request"),
   version: z.literal(1),
   plant: z.string().min(1).max(200),
   jobId: z.string().min(1).max(200),
+  headId: hash,
   /** As `JobStore.resultsHash` gives it. */
   resultsHash: hash,
+  /** In the whole job. */
+  people: count,
+  /** Groups that would be shown, and segments of which nothing would be. */
+  groups: count,
+  withheld: z.number().int().min(0),
+  /** The smallest group that is shown. */
+  minimum: z.number().int().min(MINIMUM_PEOPLE),
+  /** Only groups; or also which record, by pseudonym, is in which of them. */
+  scope: z.enum(["groups", "records"]),
   purpose: z.string().trim().min(1).max(2000),
   requestedAtMs: timeMs,
   /** The analyst's public key. */
@@ -40,14 +55,16 @@ export type Release = z.infer<typeof ReleaseDocument>;
 /** Who may ask and who may release. */
 export type ReleaseKeys = { readonly analysts: readonly KeyObject[]; readonly releasers: readonly KeyObject[] };
 
+const RESULTS = ["plant", "jobId", "headId", "resultsHash", "people", "groups", "withheld", "minimum"] as const;
 /** What is about to be shown. */
-export type Results = Pick<ReleaseRequest, "plant" | "jobId" | "resultsHash">;
+export type Results = Pick<ReleaseRequest, (typeof RESULTS)[number]>;
 
 /** The request with the analyst's signature. @param key the analyst's secret key */
-export function signRequest(request: Results & Pick<ReleaseRequest, "purpose" | "requestedAtMs">, key: KeyObject): ReleaseRequest {
-  const { plant, jobId, resultsHash, purpose, requestedAtMs } = request;
-  const facts = { plant, jobId, resultsHash, purpose, requestedAtMs };
-  const asked = { kind: "segment-release-request", version: 1, ...facts, analyst: publicHalf(key) } as const;
+export function signRequest(
+  request: Results & Pick<ReleaseRequest, "scope" | "purpose" | "requestedAtMs">,
+  key: KeyObject,
+): ReleaseRequest {
+  const asked = { ...request, kind: "segment-release-request", version: 1, analyst: publicHalf(key) } as const;
   return { ...asked, signature: signed(asked, key) };
 }
 
@@ -71,7 +88,7 @@ export function signRelease(request: ReleaseRequest, releasedAtMs: number, key: 
  */
 export function checkRelease(release: Release, results: Results, { analysts, releasers }: ReleaseKeys): void {
   const { request, releaser } = release;
-  for (const field of ["plant", "jobId", "resultsHash"] as const) {
+  for (const field of RESULTS) {
     if (request[field] !== results[field]) throw refused(`${field} of the release is not that of these results`, { field });
   }
   if (releaser === request.analyst) throw refused("the key that asked also released");

@@ -102,11 +102,15 @@ export class SegmentReader {
   }
 }
 
+/** A job's id names its people file. */
+const JOB_ID = /^[A-Za-z0-9_-]{1,64}$/;
+
 /** The one job that all parts are of; a job's frames are numbered from 0 within an epoch of their own. */
 function jobOf(parts: readonly Part[]): Job {
   const { jobId, frameCount, gateway, epoch } = parts[0]!;
   if (jobId === null || frameCount === null)
     throw new PipelineError("SCORE_MISMATCH", "jobId of the score is missing: it is a stream's, not a job's", { field: "jobId" });
+  own("jobId", JOB_ID.test(jobId));
   for (const part of parts) {
     own("jobId", part.jobId === jobId);
     own("frameCount", part.frameCount === frameCount);

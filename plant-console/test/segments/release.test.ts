@@ -7,8 +7,9 @@ import { checkRelease, type Release, ReleaseDocument, signRelease, signRequest }
 const secret = () => generateKeyPairSync("ed25519").privateKey;
 const [analyst, council, stranger] = [secret(), secret(), secret()];
 const keys = { analysts: [createPublicKey(analyst)], releasers: [createPublicKey(council)] };
-const results = { plant: "essen", jobId: "survey", resultsHash: "a".repeat(64) };
-const request = signRequest({ ...results, purpose: "where training is missing", requestedAtMs: 1 }, analyst);
+const numbers = { people: 60, groups: 3, withheld: 2, minimum: 10 };
+const results = { plant: "essen", jobId: "survey", headId: "c".repeat(64), resultsHash: "a".repeat(64), ...numbers };
+const request = signRequest({ ...results, scope: "groups", purpose: "where training is missing", requestedAtMs: 1 }, analyst);
 const release = signRelease(request, 2, council);
 const invalid = expect.objectContaining({ code: "SIGNATURE_INVALID" });
 
@@ -19,8 +20,9 @@ describe("a release", () => {
     expect(() => checkRelease(read, results, keys)).not.toThrow();
   });
 
-  it("does not hold for other results, another job or another plant", () => {
-    for (const other of [{ resultsHash: "b".repeat(64) }, { jobId: "survey 2" }, { plant: "bochum" }])
+  it("does not hold for other results, another job, head or plant, nor when the numbers that were told are not the results'", () => {
+    const wrong = [{ people: 61 }, { groups: 4 }, { withheld: 0 }, { minimum: 12 }];
+    for (const other of [{ resultsHash: "b".repeat(64) }, { headId: "d".repeat(64) }, { jobId: "survey 2" }, { plant: "bochum" }, ...wrong])
       expect(() => checkRelease(release, { ...results, ...other }, keys)).toThrow(invalid);
   });
 
@@ -30,6 +32,7 @@ describe("a release", () => {
       { releaser: publicHalf(stranger) },
       { signature: request.signature },
       { request: { ...request, purpose: "whom to dismiss" } },
+      { request: { ...request, scope: "records" } },
       { request: { ...request, requestedAtMs: 0 } },
       { request: { ...request, analyst: publicHalf(stranger) } },
       { request: { ...request, signature: release.signature } },
@@ -39,12 +42,12 @@ describe("a release", () => {
 
   it("of other results does not hold for these when its request is put in their place", () => {
     const others = { ...results, resultsHash: "b".repeat(64) };
-    const asked = signRequest({ ...others, purpose: "where training is missing", requestedAtMs: 1 }, analyst);
+    const asked = signRequest({ ...others, scope: "groups", purpose: "where training is missing", requestedAtMs: 1 }, analyst);
     expect(() => checkRelease({ ...release, request: asked }, others, keys)).toThrow(invalid);
   });
 
   it("does not hold when a stranger asked, or released, or the two changed parts", () => {
-    const asked = (key: typeof analyst) => signRequest({ ...results, purpose: "curiosity", requestedAtMs: 1 }, key);
+    const asked = (key: typeof analyst) => signRequest({ ...results, scope: "groups", purpose: "curiosity", requestedAtMs: 1 }, key);
     expect(() => checkRelease(signRelease(asked(stranger), 2, council), results, keys)).toThrow(invalid);
     expect(() => checkRelease(signRelease(request, 2, stranger), results, keys)).toThrow(invalid);
     expect(() => checkRelease(signRelease(asked(council), 2, analyst), results, keys)).toThrow(invalid);

@@ -89,6 +89,7 @@ function tooEarly(log: Log, brokenTopic: string): Log {
     read: (from, limits, signal) => log.read(from, limits, signal),
     topicId: (topic) => log.topicId(topic),
     ends: (topic) => log.ends(topic),
+    groupLag: (group, topic) => log.groupLag(group, topic),
     [Symbol.asyncDispose]: async () => {
       await last;
       await log[Symbol.asyncDispose]();

@@ -52,15 +52,19 @@ describe("smile demo", () => {
   });
 
   it.each([
-    { mode: "public", up: 870 },
-    { mode: "symmetric", up: 440 },
-  ])("with full lanes in $mode mode sends at most $up bytes per window, and gets at most 450 per score", async ({ mode, up }) => {
-    const report = await demo(["--machines", "192", "--steps", "48", "--pace", "0", "--key-mode", mode]);
-    expect(report.lanesFilled).toBeGreaterThan(0.9); // on a busy machine, a row that comes too late leaves a lane empty
-    expect(report.bytesUpPerWindow).toBeLessThanOrEqual(up);
-    expect(report.bytesDownPerScore).toBeLessThanOrEqual(450);
-    if (mode === "symmetric") expect(report.batches).toBe(report.frames);
-  });
+    { mode: "public", precision: "0", up: 870, down: 290 },
+    { mode: "symmetric", precision: "0", up: 440, down: 290 },
+    { mode: "symmetric", precision: "0.002", up: 440, down: 220 },
+  ])(
+    "with full lanes in $mode mode and precision $precision sends at most $up bytes per window, and gets at most $down per score",
+    async ({ mode, precision, up, down }) => {
+      const report = await demo(["--machines", "192", "--steps", "48", "--pace", "0", "--key-mode", mode, "--precision", precision]);
+      expect(report.lanesFilled).toBeGreaterThan(0.9); // on a busy machine, a row that comes too late leaves a lane empty
+      expect(report.bytesUpPerWindow).toBeLessThanOrEqual(up);
+      expect(report.bytesDownPerScore).toBeLessThanOrEqual(down);
+      if (mode === "symmetric") expect(report.batches).toBe(report.frames);
+    },
+  );
 
   it("runs with a sanitised model as well", async () => {
     await demo(["--machines", "24", "--gateways", "2", "--steps", "36", "--pace", "0", "--privacy", "sanitised"]);

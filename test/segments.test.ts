@@ -105,7 +105,7 @@ it("a workforce's records go through the pipeline of machine windows as one job,
   await Promise.all(sent);
 
   const scores = await collect(log, LOG_TOPICS.jobScores, (records) => records.length >= frameCount);
-  using decryptor = await openDecryptor(params, keys.secretKey, features);
+  using decryptor = await openDecryptor(params, keys.secretKey, features, deployment.replies);
   const found = new Map<number, number>();
   for (const { value } of scores) {
     const score = scoreCodec.decode(value);

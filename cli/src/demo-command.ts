@@ -24,6 +24,7 @@ type DemoOptions = {
   keyMode: "public" | "symmetric";
   privacy: "compact" | "sanitised";
   maxMerges: number;
+  precision: number;
   keep?: string;
   verbose?: boolean;
   json?: boolean;
@@ -43,6 +44,7 @@ export function demoCommand(signal: AbortSignal): Command {
     .addOption(shared.keyMode())
     .addOption(shared.privacy())
     .addOption(shared.maxMerges())
+    .addOption(shared.precision())
     .option("--keep <folder>", "keep the log, the spools and the console's store there; it must not hold an earlier run")
     .option("--verbose", "log lines of all services on standard error")
     .addOption(shared.json())
@@ -50,7 +52,7 @@ export function demoCommand(signal: AbortSignal): Command {
 }
 
 async function demo(options: DemoOptions, signal: AbortSignal): Promise<void> {
-  const { json, keyMode, privacy, maxMerges, verbose } = options;
+  const { json, keyMode, privacy, maxMerges, precision, verbose } = options;
   const scenario =
     options.replay === undefined
       ? fleetScenario({ ...options, paceMs: options.pace })
@@ -59,7 +61,8 @@ async function demo(options: DemoOptions, signal: AbortSignal): Promise<void> {
   try {
     const report = await show(scenario, !json && process.stdout.isTTY === true, (screen) => {
       const logger = verbose ? createLogger({ service: "demo" }) : silentLogger();
-      return run({ scenario, plant: "demo-plant", keyMode, modelPrivacy: privacy, maxMerges, folder, logger, signal }, screen);
+      const request = { scenario, plant: "demo-plant", keyMode, modelPrivacy: privacy, maxMerges, precision, folder, logger, signal };
+      return run(request, screen);
     });
     process.stdout.write(json ? `${JSON.stringify(report)}\n` : `${summary(report, process.stdout.isTTY === true)}\n`);
     if (report.lost + report.duplicated + report.mismatches > 0) process.exitCode = 1;

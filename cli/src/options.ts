@@ -11,6 +11,12 @@ export function whole(least: number, most: number): (text: string) => number {
   };
 }
 
+function atLeastZero(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isFinite(value) || value < 0) throw new InvalidArgumentError("It must be a number of at least 0.");
+  return value;
+}
+
 /** Options that several commands share, each with one meaning. */
 export const shared = {
   replay: () =>
@@ -34,5 +40,14 @@ export const shared = {
       .choices(["compact", "sanitised"])
       .default("compact"),
   maxMerges: () => new Option("--max-merges <n>", "frames added into one ciphertext at most").argParser(whole(1, 64)).default(8),
+  precision: () =>
+    new Option(
+      "--precision <n>",
+      "smaller replies, rounded so that no risk changes by more than this, in the model's unit; such scores stay within the plant. " +
+        "0: exact scores",
+    )
+      .argParser(atLeastZero)
+      .default(0),
+  wholeReplies: () => new Option("--whole-replies", "exact replies of full size, for plants whose software reads no others"),
   json: () => new Option("--json", "one JSON object on the last line, for programs"),
 };

@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { deploy } from "@smile/model-service/deploy";
+import { residueBits } from "@smile/he/params";
+import { deploy, withPrecision } from "@smile/model-service/deploy";
 import { writeJsonFile } from "@smile/runtime/json-file";
 import { documentId } from "@smile/schemas/documents";
 import type { CmapssSet } from "@smile/simulators/cmapss";
@@ -17,6 +18,8 @@ type TrainOptions = {
   keyMode: "public" | "symmetric";
   privacy: "compact" | "sanitised";
   maxMerges: number;
+  precision: number;
+  wholeReplies?: boolean;
   json?: boolean;
 };
 
@@ -33,11 +36,13 @@ export function trainCommand(): Command {
     .addOption(shared.keyMode())
     .addOption(shared.privacy())
     .addOption(shared.maxMerges())
+    .addOption(shared.precision())
+    .addOption(shared.wholeReplies())
     .addOption(shared.json())
     .action(train);
 }
 
-async function train({ out, replay, set, seed, keyMode, privacy, maxMerges, json }: TrainOptions): Promise<void> {
+async function train({ out, replay, set, seed, keyMode, privacy, maxMerges, precision, wholeReplies, json }: TrainOptions): Promise<void> {
   const scenario =
     replay === undefined
       ? fleetScenario({ seed, machines: 1, gateways: 1, steps: 24, paceMs: 0 })
@@ -45,7 +50,14 @@ async function train({ out, replay, set, seed, keyMode, privacy, maxMerges, json
   const { featureSet, candidate } = await scenario.train((text, fraction) => {
     process.stderr.write(`${String(Math.round(100 * fraction)).padStart(3)} %  ${text}\n`);
   });
-  const { deployment, heads, plan } = deploy({ featureSet, candidates: [candidate], keyMode, maxMerges, modelPrivacy: privacy });
+  const { deployment, heads, plan } = deploy({
+    featureSet,
+    candidates: [withPrecision(candidate, precision)],
+    keyMode,
+    maxMerges,
+    modelPrivacy: privacy,
+    replies: wholeReplies ? "whole" : "switched",
+  });
   const files = { deployment: join(out, "deployment.json"), head: join(out, "head.json") };
   mkdirSync(out, { recursive: true });
   writeJsonFile(files.deployment, deployment);
@@ -57,11 +69,13 @@ async function train({ out, replay, set, seed, keyMode, privacy, maxMerges, json
     headId: documentId(heads[0]!),
     featureCount,
     n: params.n,
-    qBits: params.q.toString(2).length,
+    qBits: residueBits(params),
     tBits: Math.log2(params.t),
     lanes,
     floodBits,
     marginBits,
+    replyBits: plan.replies?.bits ?? residueBits(params),
+    replyStep: plan.replies?.step ?? 1,
     ...candidate.card.training.metrics,
   };
   process.stdout.write(json ? `${JSON.stringify(report)}\n` : `${listing(report)}\n`);

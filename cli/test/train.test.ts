@@ -29,7 +29,10 @@ it("writes documents that parse, fit each other and can be served, the head for 
     lanes: deployment.lanes,
     tBits: Math.log2(deployment.params.t),
     qBits: BigInt(deployment.params.q).toString(2).length,
+    replyBits: deployment.replies?.bits,
+    replyStep: deployment.replies?.step,
   });
+  expect(report.replyStep, "scores are exact unless a precision is asked for").toBe(1);
   expect(report.crossValidatedLogLoss).toSatisfy(Number.isFinite);
   expect(deployment.cards.map(({ headId }) => headId)).toEqual([documentId(head)]);
   expect(() => new ServedHeads([{ deployment, heads: [head], modelPrivacy: "compact" }])).not.toThrow();
@@ -38,6 +41,27 @@ it("writes documents that parse, fit each other and can be served, the head for 
   expect(readFileSync(join(folder.path, "a/deployment.json"), "utf8")).not.toContain('"weights"');
   const { featureSetId, headId } = JSON.parse(again.stdout) as Record<string, string>;
   expect({ featureSetId, headId }).toEqual({ featureSetId: report.featureSetId, headId: report.headId });
+});
+
+it("rounds scores to the precision that is asked for, in smaller replies, or sends whole ones", async () => {
+  using folder = temporaryFolder();
+  const run = (name: string, ...options: string[]) =>
+    smile(["train", "--json", "--out", join(folder.path, name), "--seed", "3", ...options]);
+  const [rounded, whole, wrong] = await Promise.all([
+    run("a", "--precision", "0.002"),
+    run("b", "--whole-replies"),
+    run("c", "--precision", "-1"),
+  ]);
+  const report = (text: string) => JSON.parse(text) as Record<string, number>;
+  const { qBits, ...sent } = report(whole.stdout);
+  expect(sent).toMatchObject({ replyBits: qBits, replyStep: 1 });
+  expect(DeploymentDocument.parse(json(join(folder.path, "b/deployment.json")))).not.toHaveProperty("replies");
+  const deployment = DeploymentDocument.parse(json(join(folder.path, "a/deployment.json")));
+  expect(deployment.cards[0]!.precision).toBe(0.002);
+  expect(deployment.replies).toEqual({ bits: report(rounded.stdout).replyBits, step: report(rounded.stdout).replyStep });
+  expect(deployment.replies!.step).toBeGreaterThan(1);
+  expect(deployment.replies!.bits).toBeLessThanOrEqual(25);
+  expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining("--precision") });
 });
 
 it("names the option that is missing, and the training file that is", async () => {

@@ -27,8 +27,8 @@ export function encryptionKey({ keyMode }: Plan, { publicKey, secretKey }: KeyPa
   return { mode: keyMode, bytes: keyMode === "public" ? publicKey : secretKey };
 }
 
-export function scoringHead({ params, keyMode, featureCount, floodBits }: Plan, head: IntegerHead): ScoringHead {
-  return { headId: "head", params, keyMode, featureCount, floodBits, ...head };
+export function scoringHead({ params, keyMode, featureCount, floodBits, replies }: Plan, head: IntegerHead): ScoringHead {
+  return { headId: "head", params, keyMode, featureCount, floodBits, replies, ...head };
 }
 
 export async function openLoop(plan: Plan): Promise<EncryptedLoop> {
@@ -38,7 +38,7 @@ export async function openLoop(plan: Plan): Promise<EncryptedLoop> {
   const encryptor = opened.use(await openEncryptor(params, encryptionKey(plan, keys)));
   const evaluator = opened.use(await openEvaluator(params));
   const zeros = opened.use(evaluator.openZeros(keys.publicKey));
-  const decryptor = opened.use(await openDecryptor(params, keys.secretKey, featureCount));
+  const decryptor = opened.use(await openDecryptor(params, keys.secretKey, featureCount, plan.replies));
   const owned = opened.move();
   const reply: EncryptedLoop["reply"] = (head, frames, lanes) => {
     using prepared = prepareHead(evaluator, scoringHead(plan, head));

@@ -18,6 +18,8 @@ export const ERROR_VARIANCE = 42 / 4;
 export const TERNARY_VARIANCE = 2 / 3;
 /** Every tail is bounded at this probability; two tails are used per score, which makes 2^-128 per decrypted coefficient. */
 export const LOG2_TAIL_PROBABILITY = -129;
+/** With switched replies a third tail comes in, that of their rounding: three of 2^-130 are below 2^-128. */
+export const LOG2_SHARED_TAIL = -130;
 
 /** Squared absolute values of a plaintext at the N complex roots of X^N + 1. `coefficients` has at most N entries. */
 export function spectrum(coefficients: ArrayLike<number>, n: number): Float64Array {
@@ -43,15 +45,15 @@ export function spectrum(coefficients: ArrayLike<number>, n: number): Float64Arr
 export type NoiseShape = { readonly norm2: number; readonly spectrum: Float64Array };
 
 /**
- * The bound B with P(|Z| > B) <= 2^-129 for one coefficient of the noise, in units of the error (multiply by t for BGV).
+ * The bound B with P(|Z| > B) <= 2^log2Tail for one coefficient of the noise, in units of the error (multiply by t for BGV).
  * @param shape of the plaintext that multiplies the ciphertext
  * @param merges ciphertexts added before the multiplication, each a public-key encryption; at least 1
  */
-export function tailBound({ norm2, spectrum: squares }: NoiseShape, merges: number): number {
+export function tailBound({ norm2, spectrum: squares }: NoiseShape, merges: number, log2Tail = LOG2_TAIL_PROBABILITY): number {
   const a = ERROR_VARIANCE * merges;
   let largest = 0;
   for (const square of squares) largest = Math.max(largest, square);
-  const tail = Math.LN2 * (1 - LOG2_TAIL_PROBABILITY);
+  const tail = Math.LN2 * (1 - log2Tail);
   const bound = (x: number) => {
     let log = (x * x * a * norm2) / 2;
     // Two products of random polynomials: (sum of e1) * s and e * (sum of u). Their proxies multiply to the same number.

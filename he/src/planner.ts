@@ -1,8 +1,9 @@
 import { checkPrimeSync } from "node:crypto";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { laneCount } from "./lanes.ts";
-import { type NoiseShape, spectrum, tailBound } from "./noise.ts";
-import { type KeyMode, MAX_Q_BITS, type Params, type Scheme } from "./params.ts";
+import { LOG2_SHARED_TAIL, LOG2_TAIL_PROBABILITY, type NoiseShape, spectrum, tailBound } from "./noise.ts";
+import { type KeyMode, MAX_Q_BITS, type Params, residueBits, type Scheme } from "./params.ts";
+import { LARGEST_REPLY_BITS, leastReplyBits, noiseLeft, type ReplyForm } from "./replies.ts";
 
 /** `compact`: N = 2048 where it fits, with the flooding that is left over. `sanitised`: N = 4096 and at least 2^30. */
 export type ModelPrivacy = "compact" | "sanitised";
@@ -22,9 +23,17 @@ export type PlanRequest = {
   /** The largest number of frames that are added into one ciphertext. Always 1 in symmetric mode. */
   readonly maxMerges: number;
   readonly modelPrivacy: ModelPrivacy;
+  /**
+   * For `plan`: replies under a smaller modulus, in which scores are right to this step, a power of two; 1 for exact scores. Absent: whole
+   * replies, which are exact.
+   */
+  readonly replyStep?: number | undefined;
 };
 
-/** Parameters under which every score of every head decrypts to the exact integer, with failure probability at most 2^-128. */
+/**
+ * Parameters under which every score of every head decrypts to the exact integer, or to a multiple of the asked step next to it, with
+ * failure probability at most 2^-128.
+ */
 export type Plan = {
   readonly params: Params;
   readonly keyMode: KeyMode;
@@ -42,6 +51,8 @@ export type Plan = {
   readonly noiseBits: number;
   /** log2(q / 2) - noiseBits: what is left unused. */
   readonly marginBits: number;
+  /** How replies are sent; undefined for whole ones, modulo q: asked for, or no larger than what was asked for. */
+  readonly replies?: ReplyForm | undefined;
 };
 
 /** The least flooding per profile: `compact` takes what is left over, but no less than the noise of a fresh encryption is wide. */
@@ -56,14 +67,16 @@ const ROUNDING = 1 + 2 ** -20;
 const LARGEST_T_BITS = 50;
 
 /**
- * Chooses the smallest t that the worst-case score fits, then the smallest ring and prime that the noise fits.
+ * Chooses the smallest t that the worst-case score fits, then the smallest ring and prime that the noise fits, then the fewest bits of a
+ * reply that its step allows. Where that would not make replies smaller, ask for another ring or narrow the flooding, replies are whole.
  * @throws {PipelineError} PLAN_REFUSED, with the numbers, when nothing fits or a weight or feature size is no safe integer
  */
 export function plan(request: PlanRequest): Plan {
-  const { featureCount, featureBits, modelPrivacy, scheme = "bgv" } = request;
+  const { featureCount, featureBits, modelPrivacy, scheme = "bgv", replyStep } = request;
   checkRequest(request);
   const scoreBound = worstScore(request);
-  const tBits = Math.max(2, Math.floor(Math.log2(Math.max(scoreBound, largestFeature(featureBits)))) + 2);
+  const readBound = largestRead(scoreBound, replyStep);
+  const tBits = Math.max(2, Math.floor(Math.log2(Math.max(readBound, largestFeature(featureBits)))) + 2);
   if (tBits > LARGEST_T_BITS) {
     throw new PipelineError(
       "PLAN_REFUSED",
@@ -84,7 +97,10 @@ export function plan(request: PlanRequest): Plan {
     }
     const needed = (scoreBound + t * (worstNoise(request, n) + 2 ** LEAST_FLOOD_BITS[modelPrivacy])) * ROUNDING;
     const q = smallestPrime(n, tBits, needed);
-    if (q !== undefined) return assess(request, { scheme, n, q, t });
+    if (q !== undefined) {
+      const whole = assess(request, { scheme, n, q, t });
+      return (replyStep && switchedPlan(request, whole, replyStep)) || whole;
+    }
     tried.push(`N = ${n} needs q above 2^${(Math.log2(needed) + 1).toFixed(1)}, secure up to 2^${MAX_Q_BITS.get(n)}`);
   }
   throw new PipelineError("PLAN_REFUSED", `no parameters fit ${featureCount} features of ${featureBits} bits: ${tried.join("; ")}`, {
@@ -97,19 +113,46 @@ export function plan(request: PlanRequest): Plan {
 }
 
 /**
+ * The plan with switched replies in the same ring, flooded no less than that with whole ones: under its prime, or one of a bit more, which
+ * leaves room for fewer bits of the reply; whichever makes frame and reply together smaller. Undefined when neither helps.
+ */
+function switchedPlan(request: PlanRequest, { params, floodBits, scoreBound }: Plan, step: number): Plan | undefined {
+  const { n, t } = params;
+  const noise = worstNoise(request, n, LOG2_SHARED_TAIL);
+  const larger = smallestPrime(n, Math.log2(t), 2 ** (residueBits(params) - 1));
+  let best: { params: Params; replies: ReplyForm; total: number } | undefined;
+  for (const q of larger === undefined ? [params.q] : [params.q, larger]) {
+    const tried = { ...params, q };
+    const least = leastReplyBits(tried, step) ?? Number.POSITIVE_INFINITY;
+    for (let bits = least; bits < residueBits(tried) && bits <= LARGEST_REPLY_BITS; bits++) {
+      const replies = { bits, step };
+      if (floodingIn(tried, scoreBound, noise, replies) < floodBits) continue;
+      const total = residueBits(tried) + bits;
+      if (best === undefined || total < best.total) best = { params: tried, replies, total };
+      break;
+    }
+  }
+  return best && assess(request, best.params, best.replies);
+}
+
+/**
  * What given parameters do for these heads: how a service takes up parameters that were planned, and deployed, before.
+ * @param replies how replies are sent; undefined for whole ones
  * @throws {PipelineError} PLAN_REFUSED, with the numbers, when a head could decrypt wrongly or flooding would be too small
  */
-export function assess(request: PlanRequest, params: Params): Plan {
-  checkRequest(request);
+export function assess(request: PlanRequest, params: Params, replies?: ReplyForm): Plan {
+  checkRequest({ ...request, replyStep: replies?.step });
   const { featureCount, featureBits, keyMode, modelPrivacy } = request;
   const { n, q, t } = params;
   const scoreBound = worstScore(request);
-  const noise = worstNoise(request, n);
-  const room = Number(q / 2n) / ROUNDING - scoreBound - t * noise;
-  const floodBits = Math.min(LARGEST_FLOOD_BITS, Math.floor(Math.log2(Math.max(1, room / t))));
+  const noise = worstNoise(request, n, replies && LOG2_SHARED_TAIL);
+  const floodBits = floodingIn(params, scoreBound, noise, replies);
+  const readBound = largestRead(scoreBound, replies?.step);
   const fits =
-    featureCount <= n && Math.max(scoreBound, largestFeature(featureBits)) < t / 2 && floodBits >= LEAST_FLOOD_BITS[modelPrivacy];
+    featureCount <= n &&
+    Math.max(readBound, largestFeature(featureBits)) < t / 2 &&
+    floodBits >= LEAST_FLOOD_BITS[modelPrivacy] &&
+    (replies?.bits ?? 0) <= LARGEST_REPLY_BITS;
   if (!fits) {
     throw new PipelineError(
       "PLAN_REFUSED",
@@ -120,6 +163,7 @@ export function assess(request: PlanRequest, params: Params): Plan {
         tBits: Math.log2(t),
         featureCount,
         leastFloodBits: LEAST_FLOOD_BITS[modelPrivacy],
+        ...(replies && { replyBits: replies.bits, replyStep: replies.step }),
       },
     );
   }
@@ -136,7 +180,20 @@ export function assess(request: PlanRequest, params: Params): Plan {
     scoreBound,
     noiseBits,
     marginBits: Math.log2(Number(q)) - 1 - noiseBits,
+    replies,
   };
+}
+
+/** Largest |score| that can be read: rounding to a step may lead away from zero. */
+const largestRead = (scoreBound: number, step = 1) => scoreBound + step / 2;
+
+/** Bits of the flooding for which there is room beside score and noise, and beside the rounding of switched replies; at most 40, 0 for none. */
+function floodingIn(params: Params, scoreBound: number, noise: number, replies: ReplyForm | undefined): number {
+  const { q, t } = params;
+  const half = Number(q / 2n) / ROUNDING;
+  const limit = replies === undefined ? half : Math.min(half, 2 * half * noiseLeft(params, replies));
+  const room = limit - scoreBound - t * noise;
+  return Math.min(LARGEST_FLOOD_BITS, Math.floor(Math.log2(Math.max(1, room / t))));
 }
 
 const largestFeature = (bits: number) => 2 ** (bits - 1) - 1;
@@ -151,23 +208,24 @@ function worstScore({ heads, featureBits }: PlanRequest): number {
 }
 
 /** Bound on one noise coefficient of a sanitised but not flooded reply, in units of the error. */
-function worstNoise(request: PlanRequest, n: number): number {
-  const products = request.heads.flatMap(({ weights }) => weights.map((w) => productBound(w, n, request.keyMode, mergesOf(request, n))));
-  return Math.max(...products) + sanitiserBound(n);
+function worstNoise(request: PlanRequest, n: number, tail = LOG2_TAIL_PROBABILITY): number {
+  const merges = mergesOf(request, n);
+  const products = request.heads.flatMap(({ weights }) => weights.map((w) => productBound(w, n, request.keyMode, merges, tail)));
+  return Math.max(...products) + sanitiserBound(n, tail);
 }
 
 /** Bound on one noise coefficient of (sum of `merges` fresh encryptions) * weights, in units of the error. */
-function productBound(weights: ArrayLike<number>, n: number, keyMode: KeyMode, merges: number): number {
+function productBound(weights: ArrayLike<number>, n: number, keyMode: KeyMode, merges: number, log2Tail: number): number {
   let norm2 = 0;
   for (let f = 0; f < weights.length; f++) norm2 += weights[f]! ** 2;
   if (norm2 === 0) return 0;
   const shape: NoiseShape = { norm2, spectrum: keyMode === "public" ? spectrum(weights, n) : new Float64Array(0) };
-  return tailBound(shape, merges);
+  return tailBound(shape, merges, log2Tail);
 }
 
 /** Bound on one noise coefficient of the fresh public-key encryption of zero that every reply is sanitised with. */
-export function sanitiserBound(n: number): number {
-  return tailBound({ norm2: 1, spectrum: new Float64Array(n).fill(1) }, 1);
+export function sanitiserBound(n: number, log2Tail = LOG2_TAIL_PROBABILITY): number {
+  return tailBound({ norm2: 1, spectrum: new Float64Array(n).fill(1) }, 1, log2Tail);
 }
 
 /** The largest prime of the fewest bits, at least 33, with q = 1 mod lcm(2N, t) and q / 2 above `needed`; undefined if none is secure at N. */
@@ -189,13 +247,15 @@ function norm1(weights: ArrayLike<number>): number {
   return sum;
 }
 
-function checkRequest({ featureCount, featureBits, heads, maxMerges }: PlanRequest): void {
+function checkRequest({ featureCount, featureBits, heads, maxMerges, replyStep }: PlanRequest): void {
   const refuse = (what: string, facts: Record<string, number> = {}) => {
     throw new PipelineError("PLAN_REFUSED", what, facts);
   };
   if (!Number.isInteger(featureCount) || featureCount < 1) refuse("featureCount must be a whole number of at least 1", { featureCount });
   if (!Number.isInteger(featureBits) || featureBits < 2 || featureBits > 16) refuse("featureBits must be from 2 to 16", { featureBits });
   if (!Number.isInteger(maxMerges) || maxMerges < 1) refuse("maxMerges must be a whole number of at least 1", { maxMerges });
+  if (replyStep !== undefined && !(Number.isInteger(Math.log2(replyStep)) && replyStep >= 1))
+    refuse("the step of replies must be a power of two of at least 1", { replyStep });
   if (heads.length === 0 || heads.some((head) => head.weights.length === 0))
     refuse("a plan needs at least one head with at least one output");
   for (const head of heads) {

@@ -2,7 +2,9 @@ import type { Evaluator, PreparedPolynomial } from "./backend.ts";
 import { checkLanes, headPolynomial } from "./lanes.ts";
 import type { KeyMode, Params } from "./params.ts";
 import type { IntegerHead } from "./planner.ts";
+import type { ReplyForm } from "./replies.ts";
 import { finishScore, type Sanitiser } from "./sanitise.ts";
+import { encodeSwitchedReply } from "./switched-reply.ts";
 import { encodeReply } from "./wire.ts";
 
 /** What scoring needs of a plan and a head, in a form that moves between threads. */
@@ -13,6 +15,8 @@ export type ScoringHead = IntegerHead & {
   readonly keyMode: KeyMode;
   readonly featureCount: number;
   readonly floodBits: number;
+  /** Undefined for whole replies. */
+  readonly replies?: ReplyForm | undefined;
 };
 
 /** A head's outputs prepared for multiplication. */
@@ -41,11 +45,13 @@ export function scoreBatch(
 ): Uint8Array[] {
   if (sanitisers.length !== polynomials.length)
     throw new RangeError(`${polynomials.length} outputs need as many sanitisers, not ${sanitisers.length}`);
-  const { params, featureCount, floodBits } = head;
+  const { params, featureCount, floodBits, replies } = head;
   checkLanes(lanes, params.n, featureCount);
   const products = evaluator.multiply(ciphertext, head.keyMode === "public" ? "full" : "seeded", polynomials);
   return products.map((product, k) => {
     finishScore(product, sanitisers[k]!, { bias: head.bias[k]!, lanes, featureCount, floodBits, q: params.q, t: params.t });
-    return encodeReply(params, product, lanes, featureCount);
+    return replies === undefined
+      ? encodeReply(params, product, lanes, featureCount)
+      : encodeSwitchedReply(params, replies.bits, product, lanes, featureCount);
   });
 }

@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { ERROR_VARIANCE, TERNARY_VARIANCE } from "../src/noise.ts";
 import { MAX_Q_BITS, residueBits } from "../src/params.ts";
 import { assess, type IntegerHead, type PlanRequest, plan, sanitiserBound } from "../src/planner.ts";
+import { leastReplyBits, roundingBound } from "../src/replies.ts";
 import { planRequest } from "./arbitrary-heads.ts";
 
 const request: PlanRequest = {
@@ -104,6 +105,59 @@ describe("planner", () => {
     const symmetric = plan({ ...request, keyMode: "symmetric" });
     expect(symmetric.maxMerges).toBe(1);
     expect(symmetric.params.q).toBeLessThan(plan(request).params.q);
+  });
+
+  it("plans switched replies that are right to their step, smaller than whole ones and no less flooded, or whole ones", () => {
+    let switched = 0;
+    fc.assert(
+      fc.property(planRequest, fc.integer({ min: 0, max: 12 }), (from, log) => {
+        const step = 2 ** log;
+        const without = refusalOf(() => plan(from));
+        const planned = refusalOf(() => plan({ ...from, replyStep: step }));
+        if (planned instanceof Error) {
+          if (!isPipelineError(planned, "PLAN_REFUSED")) throw planned;
+          return;
+        }
+        const { params, floodBits, scoreBound, noiseBits, replies } = planned;
+        const { n, q, t } = params;
+        expect(scoreBound + step / 2, "rounding must not lead around").toBeLessThan(t / 2);
+        if (!(without instanceof Error) && step < 4) {
+          expect(n, "the ring is that of whole replies").toBe(without.params.n);
+          expect(floodBits).toBeGreaterThanOrEqual(without.floodBits);
+        }
+        if (replies === undefined) return;
+        switched += 1;
+        const { bits } = replies;
+        expect(replies.step).toBe(step);
+        expect(bits).toBeLessThan(residueBits(params));
+        expect(bits).toBeLessThanOrEqual(41);
+        // In units of the score: noise under q, the message's own share, and the rounding of N + 1 residues.
+        const worst = (2 ** noiseBits - scoreBound) / Number(q) + scoreBound / Number(q) + (roundingBound(n) * t) / 2 ** bits;
+        expect(worst).toBeLessThanOrEqual(step / 2);
+        expect(floodBits).toBeGreaterThanOrEqual(from.modelPrivacy === "sanitised" ? 30 : 8);
+        // A service takes up what was planned; with fewer bits there is less room for flooding, and in the end none.
+        expect(assess(from, params, replies)).toEqual(planned);
+        const fewer = refusalOf(() => assess(from, params, { step, bits: bits - 1 }));
+        if (!(fewer instanceof Error)) expect(fewer.floodBits).toBeLessThan(floodBits);
+        const tooFew = refusalOf(() => assess(from, params, { step, bits: leastReplyBits(params, step)! - 1 }));
+        expect(isPipelineError(tooFew, "PLAN_REFUSED") && tooFew.facts).toMatchObject({ replyStep: step });
+      }),
+      { numRuns: 40, seed: 66 },
+    );
+    expect(switched).toBeGreaterThan(10);
+    // Exact scores of 34 bits would need more than 41: they come whole.
+    const large = { ...request, featureCount: 1, heads: [{ weights: [[1]], bias: [2 ** 33] }] };
+    expect(plan({ ...large, replyStep: 1 })).toEqual(plan(large));
+    expect(plan({ ...large, replyStep: 64 }).replies?.bits).toBeLessThanOrEqual(41);
+  });
+
+  it.each([0, -1, 3, 0.5, Number.NaN])("refuses %d as the step of replies", (step) => {
+    expect(
+      isPipelineError(
+        refusalOf(() => plan({ ...request, replyStep: step })),
+        "PLAN_REFUSED",
+      ),
+    ).toBe(true);
   });
 
   it("takes a head into given parameters only while they have room for its scores and its noise", () => {

@@ -34,6 +34,7 @@ export function deploySegments({ featureSet, head, card, keyMode, modelPrivacy, 
     keyMode,
     maxMerges: 1,
     modelPrivacy,
+    replyStep: 1,
   });
   const featureSetId = documentId(featureSet);
   const document: Head = { kind: "head", version: 1, featureSetId, ...head };
@@ -45,6 +46,7 @@ export function deploySegments({ featureSet, head, card, keyMode, modelPrivacy, 
     keyMode,
     lanes: planned.lanes,
     maxMerges: planned.maxMerges,
+    ...(planned.replies && { replies: { ...planned.replies, step: 1 as const } }),
     cards: [{ kind: "segment-card", version: 1, headId: documentId(document), featureSetId, ...card }],
   };
   return { deployment, heads: [document], plan: planned };

@@ -50,6 +50,7 @@ export class ServedHeads {
           modelPrivacy,
         },
         params,
+        deployment.replies,
       );
       this.#params.add(paramsId(params));
       this.#served.set(key(paramsId(params), featureSetId, deployment.keyMode), {
@@ -61,6 +62,7 @@ export class ServedHeads {
           keyMode: deployment.keyMode,
           featureCount: width,
           floodBits,
+          replies: deployment.replies,
           weights: weights.map((output) => Int32Array.from(output)),
           bias,
         })),

@@ -53,6 +53,23 @@ describe("served heads", () => {
     expect(codeOf(() => new ServedHeads([{ ...small.served, modelPrivacy: "sanitised" }]))).toBe("PLAN_REFUSED");
   });
 
+  it("send replies as their deployment says, whole ones where it says nothing", () => {
+    const { replies, ...whole } = deployment;
+    const repliesOf = (changed: typeof whole | typeof deployment) => {
+      return new ServedHeads([{ ...small.served, deployment: changed }]).find(kind).heads.map((head) => head.replies);
+    };
+    expect(replies?.step).toBe(1);
+    expect(repliesOf(deployment)).toEqual([replies, replies]);
+    expect(repliesOf(whole)).toEqual([undefined, undefined]);
+    const wider = { bits: replies!.bits + 1, step: 1 };
+    expect(repliesOf({ ...deployment, replies: wider })).toEqual([wider, wider]);
+  });
+
+  it("are refused when scores would not be right in as many bits as the deployment says", () => {
+    const replies = { ...deployment.replies!, bits: Math.log2(deployment.params.t) + 8 };
+    expect(codeOf(() => new ServedHeads([{ ...small.served, deployment: { ...deployment, replies } }]))).toBe("PLAN_REFUSED");
+  });
+
   it("are refused when one is missing, or belongs to another feature set", () => {
     expect(codeOf(() => new ServedHeads([{ ...small.served, heads: [heads[0]!] }]))).toBe("DOCUMENT_INVALID");
     expect(codeOf(() => new ServedHeads([withHead({ featureSetId: "c".repeat(64) })]))).toBe("DOCUMENT_INVALID");

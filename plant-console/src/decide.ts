@@ -8,7 +8,7 @@ export type AlertRule = ModelCard["alert"];
 
 /**
  * The risk that a decrypted score stands for: score * scale, then slope * real + intercept, then the link, then limited to the range.
- * @param score exact integer, as decrypted
+ * @param score integer, as decrypted
  * @returns in the card's unit: a probability in (0, 1) for the logistic link, cycles for the identity link of a remaining life
  */
 export function riskOf(score: number, { scale, calibration, link, range }: RiskScale): number {

@@ -69,7 +69,7 @@ export class DecryptionKeys implements ScoreKeys, Disposable {
     const next = new Map<string, OpenKey>();
     for (const { keyId, keyEpoch, gateway, secretKey } of fitting) {
       const known = this.#open.get(keyId);
-      const handle = known ? undefined : opened.use(await openDecryptor(this.#params, secretKey, features));
+      const handle = known ? undefined : opened.use(await openDecryptor(this.#params, secretKey, features, this.#deployment.replies));
       next.set(keyId, known ?? { keyId, gateway, handle: handle!, decryptor: this.#noted(handle!, { keyId, keyEpoch }) });
     }
     opened.move();

@@ -57,6 +57,9 @@ export class KeystoreKeys implements ScoreKeys, AsyncDisposable {
     const keys = opened.use(new KeystoreKeys(options));
     await keys.#read();
     keys.#open.requireAny();
+    const { replies } = options.deployment;
+    if (replies !== undefined && replies.step > 1)
+      options.logger.warn({ ...replies }, "scores are rounded: keep them and the risks within the plant");
     opened.move();
     return keys;
   }

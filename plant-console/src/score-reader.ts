@@ -3,6 +3,7 @@ import { paramsId } from "@smile/he/params";
 import { type Deployment, documentId, type ModelCard } from "@smile/schemas/documents";
 import type { Score } from "@smile/schemas/envelopes";
 import { paramsFromDocument } from "@smile/schemas/params-document";
+import { riskChange } from "@smile/schemas/score-precision";
 import { isConsistent, isFiniteUpTo, riskOf } from "./decide.ts";
 import type { LaneMap } from "./lane-map.ts";
 import { PartProofs } from "./part-proofs.ts";
@@ -41,7 +42,7 @@ export type Risk = RiskId & {
   readonly frameTimeMs: number;
   /** When the gateway closed the window, by its clock, in ms. */
   readonly closedAtMs: number;
-  /** The exact integer that was decrypted. */
+  /** The integer that was decrypted: exact, or a multiple next to it of the step of the deployment's replies. */
   readonly score: number;
   /** In the unit of the card. */
   readonly risk: number;
@@ -66,8 +67,8 @@ export class ScoreReader {
   readonly #proofs = new PartProofs();
 
   /**
-   * @throws {PipelineError} DOCUMENT_INVALID when a card is of another feature set, has its alert bounds the wrong way round, or makes
-   *   risks of some scores that are no finite numbers
+   * @throws {PipelineError} DOCUMENT_INVALID when a card is of another feature set, has its alert bounds the wrong way round, makes risks of
+   *   some scores that are no finite numbers, or asks for a better precision than replies have
    */
   constructor(options: { deployment: Deployment; keys: ScoreKeys; laneMap: LaneMap }) {
     this.#deployment = options.deployment;
@@ -87,6 +88,12 @@ export class ScoreReader {
       if (!isFiniteUpTo(params.t / 2, card))
         throw new PipelineError("DOCUMENT_INVALID", `card ${card.name}: scale and calibration make infinite risks of some scores`, {
           headId: card.headId,
+        });
+      const { step = 1 } = options.deployment.replies ?? {};
+      if (step > 1 && !(riskChange(step, card) <= (card.precision ?? 0)))
+        throw new PipelineError("DOCUMENT_INVALID", `card ${card.name}: replies.step is coarser than its precision allows`, {
+          headId: card.headId,
+          step,
         });
     }
   }

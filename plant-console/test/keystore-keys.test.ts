@@ -1,7 +1,8 @@
 import { readFileSync, renameSync } from "node:fs";
+import { PassThrough } from "node:stream";
 import { activateEpoch, addEpoch, type Keystore, readKeystore } from "@smile/custody/keystore";
 import { openAuditLog, readAudit } from "@smile/runtime/audit-log";
-import { silentLogger } from "@smile/runtime/logging";
+import { createLogger, silentLogger } from "@smile/runtime/logging";
 import { scoreCodec } from "@smile/schemas/envelopes";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import { RegisteredPlant } from "@smile/schemas/registered-plant";
@@ -42,13 +43,13 @@ const bothListed = () => {
 };
 
 /** Keys out of files, in a console on a link in memory, at a time that the test sets. */
-async function openKeys(files: FixtureFiles, clock = { nowMs: 0 }) {
+async function openKeys(files: FixtureFiles, clock = { nowMs: 0 }, { deployment = old.deployment, logger = silentLogger() } = {}) {
   await using opened = new AsyncDisposableStack();
   const audit = opened.use(openAuditLog({ path: files.auditPath, actor: "test" }));
   let readings = 0;
   const keys = opened.use(
     await KeystoreKeys.open({
-      ...{ path: files.keystorePath, plant: PLANT, deployment: old.deployment, logger: silentLogger(), audit, cost: 2 ** 10 },
+      ...{ path: files.keystorePath, plant: PLANT, deployment, logger, audit, cost: 2 ** 10 },
       now: () => clock.nowMs,
       passphrase: async () => {
         readings++;
@@ -180,6 +181,22 @@ it("uses a key no longer than its retention even when the file cannot be read th
   await opened.keys.refresh();
   expect((await readKeystore(files.keystorePath, PASSPHRASE)).destroyed).toMatchObject([{ keyEpoch: 1 }]);
   expect(opened.actions()).toContainEqual(["key-destroyed", 1]);
+});
+
+it("warns at its start when scores are rounded, and not when they are exact", async () => {
+  const files = await writeFixtureFiles(old, "mqtt://127.0.0.1:1");
+  const warningsOf = async (replies: { bits: number; step: number }) => {
+    const lines: string[] = [];
+    const to = new PassThrough().on("data", (chunk) => lines.push(String(chunk)));
+    await using _opened = await openKeys(
+      files,
+      { nowMs: 0 },
+      { deployment: { ...old.deployment, replies }, logger: createLogger({ service: "test", to }) },
+    );
+    return lines.filter((line) => line.includes("scores are rounded")).length;
+  };
+  expect(await warningsOf({ bits: 35, step: 2 })).toBe(1);
+  expect(await warningsOf({ bits: 35, step: 1 })).toBe(0);
 });
 
 it("keeps its keys when the keystore becomes another plant's or is damaged, and reads it no more than it changes", async () => {

@@ -198,6 +198,23 @@ describe("with one key for the plant", () => {
     await expect(openConsole(plant, { deployment: { ...plant.deployment, cards } })).rejects.toMatchObject({ code: "DOCUMENT_INVALID" });
   });
 
+  it("refuses a deployment whose replies are coarser than a card's precision", async () => {
+    await using plant = await openFixturePlant({
+      scheme: "identity",
+      keyMode: "public",
+      leases: [{ gateway: "g", firstLane: 0, machines: ["m"] }],
+    });
+    const withPrecision = (precision: number) => ({
+      ...plant.deployment,
+      replies: { bits: 40, step: 4 },
+      cards: plant.deployment.cards.map((card) => ({ ...card, precision })),
+    });
+    const coarsest = Math.max(...plant.deployment.cards.map(({ scale }) => 4 * scale));
+    await expect(openConsole(plant, { deployment: withPrecision(coarsest / 10) })).rejects.toThrow(/coarser than its precision allows/);
+    await expect(openConsole(plant, { deployment: { ...plant.deployment, replies: { bits: 40, step: 4 } } })).rejects.toThrow(/coarser/);
+    await using _console = await openConsole(plant, { deployment: withPrecision(coarsest) });
+  });
+
   it("writes no score, risk or key into its log", async () => {
     const lines: string[] = [];
     const to = new PassThrough().on("data", (chunk) => lines.push(String(chunk)));

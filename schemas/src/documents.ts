@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { FeatureSet } from "@smile/features/spec";
+import { LARGEST_REPLY_BITS } from "@smile/he/replies";
 import canonicalize from "canonicalize";
 import { z } from "zod";
 import { hash } from "./document-fields.ts";
@@ -87,6 +88,8 @@ export const ModelCardDocument = z.strictObject({
   range: z.tuple([z.number(), z.number()]).nullable(),
   /** What a risk is: "probability", "cycles". */
   unit: z.string().min(1),
+  /** Rounding of replies changes no risk by as much as this, in `unit`. Absent: the scores are exact. */
+  precision: positive.exactOptional(),
   /** An alert is raised at `raise` and cleared at `clear`; "below" for remaining life, "above" for probabilities. */
   alert: z.strictObject({ direction: z.enum(["above", "below"]), raise: z.number(), clear: z.number() }),
   training: z.strictObject({
@@ -106,6 +109,15 @@ export const ParamsDocument = z.strictObject({
   t: z.number().int().min(2),
 });
 
+/**
+ * Replies under the modulus 2^bits, with scores right to a step, a power of two (see @smile/he/replies); absent: whole replies. Both ends
+ * take it from their copy of the deployment, never from an envelope.
+ */
+export const RepliesDocument = z.strictObject({
+  bits: z.number().int().min(2).max(LARGEST_REPLY_BITS),
+  step: z.number().refine((step) => step >= 1 && step < 2 ** 50 && Number.isInteger(Math.log2(step)), "must be a power of two"),
+});
+
 /** What the model owner hands to a plant: the feature set, the parameters that were planned for its heads, and their cards. */
 export const DeploymentDocument = z.strictObject({
   kind: z.literal("deployment"),
@@ -116,6 +128,7 @@ export const DeploymentDocument = z.strictObject({
   /** L: lanes per ciphertext. */
   lanes: count,
   maxMerges: count,
+  replies: RepliesDocument.exactOptional(),
   cards: z.array(ModelCardDocument).min(1),
 });
 export type Deployment = z.infer<typeof DeploymentDocument>;

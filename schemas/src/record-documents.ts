@@ -1,7 +1,7 @@
 import type { RecordFeatureSet, RecordMapping } from "@smile/features/records/record-spec";
 import { z } from "zod";
 import { hash } from "./document-fields.ts";
-import { type Deployment, DeploymentDocument, ParamsDocument } from "./documents.ts";
+import { type Deployment, DeploymentDocument, ParamsDocument, RepliesDocument } from "./documents.ts";
 import type { WorkKind } from "./topics.ts";
 
 const count = z.number().int().min(1);
@@ -98,6 +98,8 @@ export const SegmentDeploymentDocument = z.strictObject({
   /** L: lanes per ciphertext, a record each. */
   lanes: count,
   maxMerges: count,
+  /** Exact ones: which segment is nearest must not turn on rounding. */
+  replies: RepliesDocument.extend({ step: z.literal(1) }).exactOptional(),
   cards: z.array(SegmentCardDocument).min(1),
 });
 export type SegmentDeployment = z.infer<typeof SegmentDeploymentDocument>;

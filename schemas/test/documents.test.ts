@@ -163,6 +163,23 @@ describe("documents", () => {
     expect(messageOf(ParamsDocument, { ...deployment.params, ...change })).toContain(field!);
   });
 
+  it("may say how replies are sent, and deployments of before, which do not, stay what they are", () => {
+    const switched = { ...deployment, replies: { bits: 25, step: 256 }, cards: [{ ...card, precision: 0.2 }] };
+    expect(parseDocument(DeploymentDocument, switched, "file.json")).toEqual(switched);
+    expect(parseDocument(DeploymentDocument, deployment, "file.json")).not.toHaveProperty("replies");
+  });
+
+  it.each([
+    ["more bits than can be summed exactly", { bits: 42, step: 1 }],
+    ["no bits", { bits: 0, step: 1 }],
+    ["a step that is no power of two", { bits: 25, step: 3 }],
+    ["a step below 1", { bits: 25, step: 0.5 }],
+    ["a step beyond every t", { bits: 25, step: 2 ** 50 }],
+    ["anything that is not known", { bits: 25, step: 1, mode: "rounded" }],
+  ])("with replies refuse %s", (__, replies) => {
+    expect(messageOf(DeploymentDocument, { ...deployment, replies })).toContain("replies");
+  });
+
   it("carry planned parameters without losing a digit", () => {
     const largest = fc.record({
       featureCount: fc.constantFrom(1, 64, 347),

@@ -1,5 +1,7 @@
+import { packBits } from "@smile/he/bit-packing";
 import { decodeLanes, encodeLanes, laneCount } from "@smile/he/lanes";
 import type { Params } from "@smile/he/params";
+import { decodeSwitchedReply, encodeSwitchedReply } from "@smile/he/switched-reply";
 import { checkFrame, decodeFull, decodeReply, decodeSeeded, encodeFull, encodeReply, encodeSeeded } from "@smile/he/wire";
 import type { Target } from "./fuzzer.ts";
 import { must } from "./keys.ts";
@@ -51,6 +53,21 @@ export const wireTargets: readonly Target[] = [
       const reply = decodeReply(PARAMS, input.subarray(1), lanes, FEATURES);
       must(same(encodeReply(PARAMS, reply, lanes, FEATURES), input.subarray(1)), "a reply has two forms");
       return reply;
+    },
+  },
+  {
+    // One byte: which lanes are occupied. Then the reply, modulo 2^27.
+    name: "switched reply",
+    seeds: [[0], [1, 2], [0, 1, 2, 3]].map((lanes) =>
+      Buffer.concat([encodeLanes(lanes, LANES), encodeSwitchedReply(PARAMS, 27, full, lanes, FEATURES)]),
+    ),
+    words,
+    codes: ["FRAME_WRONG_LENGTH", "RESIDUE_OUT_OF_RANGE", "LANES_INVALID"],
+    take: (input) => {
+      const lanes = decodeLanes(input.subarray(0, 1), LANES);
+      const { c0, c1 } = decodeSwitchedReply(PARAMS, 27, input.subarray(1), lanes, FEATURES);
+      must(same(packBits(Float64Array.of(...c1, ...c0), 27), input.subarray(1)), "a reply has two forms");
+      return [...c0, ...c1];
     },
   },
   {

@@ -102,7 +102,7 @@ export async function smallDeployment({
     mode: keyMode,
     bytes: keyMode === "public" ? keys.publicKey : keys.secretKey,
   });
-  const decryptor = await openDecryptor(params, keys.secretKey, F);
+  const decryptor = await openDecryptor(params, keys.secretKey, F, deployed.deployment.replies);
   const { lanes } = deployed.deployment;
   const plant = fixturePlant({
     plant: PLANT,

@@ -62,7 +62,7 @@ export async function smallSegments(plantNames: readonly string[]): Promise<Smal
   const params = paramsFromDocument(deployment.params);
   const keys = await generateKeyPair(params);
   const encryptor = await openEncryptor(params, { mode: "public", bytes: keys.publicKey });
-  const decryptor = await openDecryptor(params, keys.secretKey, F);
+  const decryptor = await openDecryptor(params, keys.secretKey, F, deployment.replies);
   const { lanes } = deployment;
   const registered = plantNames.map((plant) =>
     fixturePlant({

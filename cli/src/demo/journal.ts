@@ -8,10 +8,12 @@ export type KnownWindow = { readonly window: LiftedWindow; readonly frameId: Mes
 
 /**
  * Keeps the books of a run, on the plant's side: every window that a gateway made durable against every risk that the console
- * stored. A mismatch is a risk of another machine or time, or a decrypted score that is not the integer head on the same features.
+ * stored. A mismatch is a risk of another machine or time, or a decrypted score that is not the integer head on the same features, up to
+ * the step of the deployment's replies.
  */
 export class Journal {
   readonly #head: QuantisedHead;
+  readonly #step: number;
   readonly #expected = new Map<string, KnownWindow>();
   readonly #seen = new Set<string>();
   #news = Promise.withResolvers<void>();
@@ -23,8 +25,10 @@ export class Journal {
   /** The first window with its risk, to show what the plant sees of it. */
   example: { readonly known: KnownWindow; readonly risk: StoredRisk } | undefined;
 
-  constructor(head: QuantisedHead) {
+  /** @param step of the deployment's replies; scores are multiples of it less than a step from the exact ones, so 1 means exact */
+  constructor(head: QuantisedHead, step: number) {
     this.#head = head;
+    this.#step = step;
   }
 
   /** Windows without a risk yet; at the end of a run, those that are lost. */
@@ -56,7 +60,8 @@ export class Journal {
     this.#news.resolve();
     this.#news = Promise.withResolvers();
     const score = known && integerScores(this.#head, known.window.features)[0];
-    if (!known || known.window.machine !== risk.machine || known.window.endMs !== risk.frameTimeMs || score !== risk.score) {
+    const isRight = score !== undefined && Math.abs(score - risk.score) < this.#step;
+    if (!known || known.window.machine !== risk.machine || known.window.endMs !== risk.frameTimeMs || !isRight) {
       this.mismatches += 1;
       return;
     }

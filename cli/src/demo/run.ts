@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { KeyMode } from "@smile/he/params";
 import type { ModelPrivacy, Plan } from "@smile/he/planner";
-import { deploy } from "@smile/model-service/deploy";
+import { deploy, withPrecision } from "@smile/model-service/deploy";
 import type { OnProgress } from "@smile/model-service/training/training-run";
 import type { AlertEvent } from "@smile/plant-console/store";
 import type { Logger } from "@smile/runtime/logging";
@@ -18,6 +18,8 @@ export type RunOptions = {
   readonly modelPrivacy: ModelPrivacy;
   /** Frames merged into one ciphertext at most, in public mode. */
   readonly maxMerges: number;
+  /** Of risks, in the scenario's unit; 0, the default, for exact scores. */
+  readonly precision?: number;
   readonly folder: string;
   readonly logger: Logger;
   readonly signal: AbortSignal;
@@ -51,15 +53,16 @@ const QUIET_MS = 15_000;
  * @throws {PipelineError} whatever training, planning or a service failed with; the signal's reason when it is aborted
  */
 export async function run(options: RunOptions, listener: RunListener = {}): Promise<Report> {
-  const { scenario, signal, maxMerges, keyMode, modelPrivacy } = options;
+  const { scenario, signal, maxMerges, keyMode, modelPrivacy, precision = 0 } = options;
   const trainingMs = performance.now();
-  const { featureSet, candidate } = await scenario.train((text, fraction) => {
+  const trained = await scenario.train((text, fraction) => {
     signal.throwIfAborted();
     listener.onTraining?.(text, fraction);
   });
   const trainedMs = performance.now() - trainingMs;
-  const deployed = deploy({ featureSet, candidates: [candidate], keyMode, maxMerges, modelPrivacy });
-  const journal = new Journal(candidate.head);
+  const candidate = withPrecision(trained.candidate, precision);
+  const deployed = deploy({ featureSet: trained.featureSet, candidates: [candidate], keyMode, maxMerges, modelPrivacy });
+  const journal = new Journal(candidate.head, deployed.deployment.replies?.step ?? 1);
   const alerts: AlertEvent[] = [];
   await using pipeline = await startPipeline({
     plant: options.plant,

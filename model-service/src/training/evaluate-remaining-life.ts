@@ -13,12 +13,14 @@ export type RemainingLifeEvaluation = RemainingLifeMetrics & { readonly machines
  * Judges the integer head by the last window of each machine: the plaintext twin of what is scored under encryption, through the
  * code that the edge runs.
  * @param limits `cap` and `horizon` as in `remainingLifeMetrics`
+ * @param asRead what the plant reads of an integer score; by default the score
  */
 export function evaluateRemainingLife(
   featureSet: FeatureSet,
   head: QuantisedHead,
   machines: readonly CutOffMachine[],
   limits: { cap: number; horizon: number },
+  asRead: (score: number) => number = (score) => score,
 ): RemainingLifeEvaluation {
   const stream = new WindowStream(featureSet);
   const predicted: number[] = [];
@@ -30,7 +32,7 @@ export function evaluateRemainingLife(
     stream.forget(machine);
     const last = windows.at(-1);
     if (!last) continue;
-    predicted.push(integerScores(head, last.features)[0]! * head.scale);
+    predicted.push(asRead(integerScores(head, last.features)[0]!) * head.scale);
     truth.push(remaining);
   }
   const metrics = remainingLifeMetrics(predicted, truth, limits);

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { largestStep } from "@smile/schemas/score-precision";
 import { cmapssSensors, cmapssSettings, loadCmapss } from "@smile/simulators/cmapss";
 import { expect, it } from "vitest";
 import { evaluateRemainingLife } from "../../src/training/evaluate-remaining-life.ts";
@@ -32,5 +33,20 @@ it.skipIf(missing)(
     expect(found.rmse).toBeLessThanOrEqual(14.2);
     expect(found.rmseCapped).toBeLessThanOrEqual(12.9);
     expect(found.auc).toBeGreaterThanOrEqual(0.99);
+
+    // What rounded replies do to it: scores to a multiple of 256, right or left of the exact one, 0.15 cycles.
+    const step = largestStep({ scale: head.scale, calibration: null, link: "identity", precision: 0.2 }, head.worstCase / 256);
+    expect(step).toBe(256);
+    for (const toMultiple of [Math.floor, Math.ceil]) {
+      const rounded = evaluateRemainingLife(
+        trained.featureSet,
+        head,
+        machines,
+        { cap: 125, horizon: 30 },
+        (score) => step * toMultiple(score / step),
+      );
+      expect(Math.abs(rounded.rmse - found.rmse)).toBeLessThan(0.05);
+      expect(Math.abs(rounded.auc - found.auc)).toBeLessThan(0.001);
+    }
   },
 );

@@ -26,15 +26,18 @@ export async function ours(keyMode: KeyMode, { features, head, scores }: ScoredW
     keyMode,
     maxMerges: MERGES,
     modelPrivacy: "compact",
+    replyStep: 1,
   });
-  const { params, floodBits } = planned;
+  const { params, floodBits, replies } = planned;
   const keys = await generateKeyPair(params);
   const bytes = keyMode === "public" ? keys.publicKey : keys.secretKey;
   const encryptor = opened.use(await openEncryptor(params, { mode: keyMode, bytes }));
   const evaluator = opened.use(await openEvaluator(params));
   const zeros = opened.use(evaluator.openZeros(keys.publicKey));
-  const decryptor = opened.use(await openDecryptor(params, keys.secretKey, FEATURE_COUNT));
-  const prepared = opened.use(prepareHead(evaluator, { headId: "head", params, keyMode, featureCount: FEATURE_COUNT, floodBits, ...head }));
+  const decryptor = opened.use(await openDecryptor(params, keys.secretKey, FEATURE_COUNT, replies));
+  const prepared = opened.use(
+    prepareHead(evaluator, { headId: "head", params, keyMode, featureCount: FEATURE_COUNT, floodBits, replies, ...head }),
+  );
   const lanes = Array.from({ length: planned.lanes }, (_, lane) => lane);
 
   const encrypt = (first: number) =>

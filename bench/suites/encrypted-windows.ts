@@ -15,7 +15,8 @@ const LARGEST_WEIGHT = 1023;
 const MERGES = 8;
 const ID_OF_NOTHING = "0".repeat(64);
 
-export type Shape = { readonly featureCount: number; readonly keyMode: KeyMode };
+/** `replyStep` as the planner takes it; default 1, exact scores under a smaller modulus. */
+export type Shape = { readonly featureCount: number; readonly keyMode: KeyMode; readonly replyStep?: number };
 
 /** A head of random weights, the parameters planned for it, keys, and real frames under them. */
 export type EncryptedWindows = Disposable & {
@@ -38,7 +39,7 @@ export function allLanes({ lanes }: Pick<Plan, "lanes">): number[] {
  * Parameters are planned for a head of `mostOutputs` outputs with weights of 11 bits, features of 8 bits, at most 8 merges and compact
  * model privacy. Weights and windows come from a fixed seed. Dispose of it.
  */
-export async function encryptedWindows({ featureCount, keyMode }: Shape, mostOutputs: number): Promise<EncryptedWindows> {
+export async function encryptedWindows({ featureCount, keyMode, replyStep = 1 }: Shape, mostOutputs: number): Promise<EncryptedWindows> {
   const random = xoroshiro128plus(featureCount);
   const integers = (largest: number) => Int32Array.from({ length: featureCount }, () => uniformInt(random, -largest, largest));
   const weights = Array.from({ length: mostOutputs }, () => integers(LARGEST_WEIGHT));
@@ -50,6 +51,7 @@ export async function encryptedWindows({ featureCount, keyMode }: Shape, mostOut
     keyMode,
     maxMerges: MERGES,
     modelPrivacy: "compact",
+    replyStep,
   });
   const { params, floodBits } = planned;
   const keys = await generateKeyPair(params);
@@ -65,6 +67,7 @@ export async function encryptedWindows({ featureCount, keyMode }: Shape, mostOut
       keyMode,
       featureCount,
       floodBits,
+      replies: planned.replies,
       weights: weights.slice(0, outputs),
       bias: bias.slice(0, outputs),
     }),

@@ -1,4 +1,5 @@
 import { parseNdjsonRow } from "@smile/simulators/ndjson";
+import { workforceMapping } from "@smile/simulators/workforce/workforce-mapping";
 import { expect, it } from "vitest";
 import { smile, startShell } from "../../test/support/smile-process.ts";
 
@@ -38,4 +39,22 @@ it("ends quietly when its reader has seen enough", async () => {
   const { code, stdout, stderr } = await startShell("smile simulate --machines 50 --steps 100000 | head -n 3").ended;
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(rowsOf(stdout)).toHaveLength(3);
+});
+
+it("writes people instead of machines, the truth about them only when asked, and the mapping of their columns", async () => {
+  const [people, again, truth, mapping, alone] = await Promise.all([
+    smile(["simulate", "--workforce", "30"]),
+    smile(["simulate", "--workforce", "20"]),
+    smile(["simulate", "--workforce", "30", "--truth"]),
+    smile(["simulate", "--mapping"]),
+    smile(["simulate", "--truth"]),
+  ]);
+  const lines = people.stdout.trimEnd().split("\n");
+  expect([people.code, lines.length]).toEqual([0, 31]);
+  expect(again.stdout.trimEnd().split("\n")).toEqual(lines.slice(0, 21));
+  const withTruth = truth.stdout.trimEnd().split("\n");
+  expect(withTruth[0]).toBe(`${lines[0]},planted_segment`);
+  for (const [i, line] of withTruth.slice(1).entries()) expect(line).toMatch(new RegExp(`^${RegExp.escape(lines[i + 1]!)},[0-5]$`));
+  expect(JSON.parse(mapping.stdout)).toEqual(workforceMapping);
+  expect(alone).toMatchObject({ code: 1, stderr: expect.stringContaining("--workforce") });
 });

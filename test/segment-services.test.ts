@@ -1,5 +1,6 @@
 import { cpSync, globSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { readCsvRecords } from "@smile/edge-agent/jobs/csv-records";
 import { JobStore as SourceStore } from "@smile/edge-agent/jobs/job-store";
 import { RecordEncoder } from "@smile/features/records/record-encoder";
@@ -142,6 +143,12 @@ class Organisation implements AsyncDisposable {
     return look(jobs);
   }
 
+  /** Leaves the log as a crash would that came after the scores were written and before their batches were settled: all are scored again. */
+  unsettle(): void {
+    using log = new DatabaseSync(join(this.folder, "service/log.db"), { timeout: 30_000 });
+    expect(log.prepare("DELETE FROM commits WHERE group_name = 'smile-model-service-jobs'").run().changes).toBeGreaterThan(0);
+  }
+
   /** Resolves once the console holds this share of a job's frames. */
   async stored(jobId: string, headId: string, share: number): Promise<Frames> {
     const state = () => this.atConsole((jobs) => jobs.state({ jobId, headId }));
@@ -256,6 +263,7 @@ describe("examples/people, as processes of their own", () => {
       await organisation.kill(name);
       const { frames, frameCount } = await organisation.stored(jobId, headId, 0);
       expect(frames).toBeLessThanOrEqual(0.2 * (i + 1) * frameCount);
+      if (name === "model-service") organisation.unsettle();
       organisation.allow(0.2); // while it is away
       await organisation.start(name);
     }
@@ -268,6 +276,7 @@ describe("examples/people, as processes of their own", () => {
     const { code, stdout, stderr } = await source.ended;
     expect([code, stdout], stderr).toEqual([0, expect.stringContaining("done, 100 %")]);
     await compare(organisation, jobId);
+    expect(organisation.atConsole((jobs) => jobs.duplicated({ jobId, headId }))).toBeGreaterThan(0);
     expect(organisation.atConsole((jobs) => jobs.list())).toHaveLength(1);
     await organisation.stopAll();
   }, 90_000);

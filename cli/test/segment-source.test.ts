@@ -187,7 +187,8 @@ describe("a model of one's own", () => {
   });
 
   it("goes with `plant init` and `add-gateway --records` to a source whose frames a service takes", async () => {
-    await segment(..."plant init --plant hr --deployment model/deployment.json --out hr --without-tls".split(" "));
+    const init = await segment(..."plant init --plant hr --deployment model/deployment.json --out hr --without-tls".split(" "));
+    expect(init.next).toContain("`smile plant add-gateway records --records --plant-folder hr`");
     await segment(..."plant add-gateway machines --records --plant-folder hr".split(" "));
     const identityHash = read("hr/gateways/machines/segment-source.json").identity;
     const added = await segment(..."plant add-gateway people --records --plant-folder hr".split(" "));

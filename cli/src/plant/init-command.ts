@@ -45,6 +45,8 @@ async function init({ out, json, passphraseFile, ...options }: InitOptions, sign
   const facts = { plant, identityHash, service: made.service, folder: out, register: join(out, "register.json"), request };
   const first = request === null ? "" : `have ${request} signed, then \`smile plant accept-certificate --certificate FILE\`; `;
   const service = made.service !== null ? "" : "`smile plant use-service FILE` once the operator sent the service's document; ";
-  const next = `${first}${service}tell the operator the identity hash, by another way than the register's; then \`smile plant add-gateway NAME --machines ... --plant-folder ${out}\``;
+  // The console of records looks for people files at a gateway of this name.
+  const gateway = made.sends === "records" ? "records --records" : "NAME --machines ...";
+  const next = `${first}${service}tell the operator the identity hash, by another way than the register's; then \`smile plant add-gateway ${gateway} --plant-folder ${out}\``;
   report(json, facts, [`plant ${plant} is in ${out}`, `identity ${identityHash}`, ...serviceLine(made.service)], next);
 }

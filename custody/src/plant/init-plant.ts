@@ -118,6 +118,7 @@ export async function initPlant(access: PlantAccess, options: InitOptions) {
       identityHash: pinned,
       serial: register.serial,
       keyMode: deployment.keyMode,
+      sends: deployment.kind === "segment-deployment" ? ("records" as const) : ("machines" as const),
       request,
       service: service && documentId(service),
     };

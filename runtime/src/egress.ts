@@ -2,6 +2,7 @@ import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promi
 import type { CursorMessage } from "@smile/schemas/cursor";
 import { deliveryCodec } from "@smile/schemas/envelopes";
 import { WORK_TOPICS, type WorkKind } from "@smile/schemas/topics";
+import { KeyIndex } from "./key-index.ts";
 import type { Log } from "./log.ts";
 import { partitionOf } from "./partition.ts";
 
@@ -33,6 +34,8 @@ export class Egress implements AsyncDisposable {
   readonly #kind: WorkKind;
   readonly #stop = new AbortController();
   readonly #feeds = new Map<string, Feed>();
+  /** By partition. */
+  readonly #indexes = new Map<number, KeyIndex>();
   /** Also of feeds that were ended. */
   readonly #running = new Set<Promise<void>>();
 
@@ -100,6 +103,16 @@ export class Egress implements AsyncDisposable {
     this.#running.add(running);
   }
 
+  /** Feeds that are not far behind share one reading of their partition. */
+  #indexOf(partition: number): KeyIndex {
+    const kept = this.#indexes.get(partition);
+    if (kept !== undefined && !kept.failed) return kept;
+    const limits = { ...READ[this.#kind], maxRecords: WINDOW };
+    const index = new KeyIndex(this.#log, { topic: WORK_TOPICS[this.#kind].scores, partition }, limits, this.#stop.signal);
+    this.#indexes.set(partition, index);
+    return index;
+  }
+
   async #feed(plant: string, feed: Feed): Promise<void> {
     const { scores: topic, mqtt } = WORK_TOPICS[this.#kind];
     const topicId = await this.#log.topicId(topic);
@@ -112,11 +125,10 @@ export class Egress implements AsyncDisposable {
         await feed.heard();
         continue;
       }
-      const records = await this.#log.read(
-        { topic, partition, offset: feed.next },
-        { ...READ[this.#kind], maxRecords: room },
-        feed.interruption(),
-      );
+      const stop = feed.interruption();
+      const records =
+        (await this.#indexOf(partition).read(plant, feed.next, room, stop)) ??
+        (await this.#log.read({ topic, partition, offset: feed.next }, { ...READ[this.#kind], maxRecords: room }, stop));
       let passed = records.reduce((sum, { value }) => sum + value.length, 0);
       for (const { key, offset, value } of records) {
         if (feed.ended || feed.follow({ topicId, partition })) break;

@@ -169,6 +169,8 @@ it("lets everybody else have their turn while it passes over others' records, an
   await log.ensureTopics([{ name: LOG_TOPICS.scores, partitions: 1 }]);
   const large = Buffer.alloc(1024 * 1024);
   for (let i = 0; i < 16; i++) await log.append([{ topic: LOG_TOPICS.scores, key: "south", value: large }]);
+  // Further behind than what is known of a partition without reading it.
+  await log.append(Array.from({ length: 20_000 }, () => ({ topic: LOG_TOPICS.scores, key: "south", value: Buffer.alloc(1) })));
   await log.append([{ topic: LOG_TOPICS.scores, key: "north", value: Buffer.from("1") }]);
   let bytes = 0;
   const watched: Pick<Log, "read" | "ends" | "topicId"> = {
@@ -198,7 +200,47 @@ it("lets everybody else have their turn while it passes over others' records, an
   }
   const mostPerMs = 100_000;
   expect(bytes).toBeGreaterThan(4 * 16 * large.length);
-  expect(bytes).toBeLessThan((performance.now() - sinceMs + 50) * mostPerMs + 4 * large.length + 1000);
+  expect(bytes).toBeLessThan((performance.now() - sinceMs + 50) * mostPerMs + 4 * large.length + 100_000);
+});
+
+it("reads a partition once for all plants that are not far behind, however many they are and however often they go back", async () => {
+  await using log = await openTemporaryLog({ logger: silentLogger() });
+  await log.ensureTopics([{ name: LOG_TOPICS.scores, partitions: 1 }]);
+  const plants = range(0, 100).map((i) => `plant-${i}`);
+  const scoreOfEach = () => log.append(plants.map((key) => ({ topic: LOG_TOPICS.scores, key, value: Buffer.from("1") })));
+  for (let i = 0; i < 20; i++) await scoreOfEach();
+  let read = 0;
+  const watched: Pick<Log, "read" | "ends" | "topicId"> = {
+    ends: (topic) => log.ends(topic),
+    topicId: (topic) => log.topicId(topic),
+    read: async (...asked) => {
+      const records = await log.read(...asked);
+      read += records.length;
+      return records;
+    },
+  };
+  const sent = new Map(plants.map((plant) => [scoresTopic(plant), [] as number[]]));
+  await using egress = new Egress(
+    watched as Log,
+    async (topic, payload) => void sent.get(topic)!.push(deliveryCodec.decode(payload).offset),
+    (error) => expect.fail(String(error)),
+  );
+  const until = async (each: number) => {
+    while ([...sent.values()].some((offsets) => offsets.length < each)) await nextTurn();
+  };
+  for (const plant of plants) egress.cursor(plant, cursor(1000, true));
+  await until(10);
+  for (let i = 0; i < 10; i++) await scoreOfEach();
+  await until(20);
+  // All of it once to know where what stands, and each plant's own.
+  expect(read).toBeLessThanOrEqual(2000 + 1000 + 1000);
+  for (const plant of plants) egress.cursor(plant, cursor(1000, true));
+  await until(40);
+  expect(read).toBeLessThanOrEqual(4000 + 2000);
+  plants.forEach((plant, i) => {
+    const own = range(10, 30).map((round) => 100 * round + i);
+    expect(sent.get(scoresTopic(plant))).toEqual([...own, ...own]);
+  });
 });
 
 it("ends the feeds of plants that are not served any more, leaves the others alone, and begins anew on a cursor", async () => {

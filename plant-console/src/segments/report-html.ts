@@ -6,7 +6,8 @@ const STYLE = `
   body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
   table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
   th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #8886; }
-  td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+  td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+  td:first-child, th:first-child { white-space: nowrap; }
   figure { margin: 1rem 0; background: #fff; color: #222; border-radius: .4rem; overflow-x: auto; }
   .note { border-left: .3rem solid #d55e00; padding: .3rem .8rem; }
   footer { margin-top: 2rem; font-size: .85rem; opacity: .8; }`;

@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import { isPipelineError } from "@smile/errors/pipeline-error";
 import { checkAgainst } from "./harness/check.ts";
 import { type Change, type CompareOptions, compareResults, isWorse } from "./harness/compare.ts";
+import { costs, PRICES } from "./harness/cost.ts";
 import { changeTable, resultTable } from "./harness/print.ts";
 import { type BenchResult, readResult } from "./harness/result.ts";
 import { compareRevisions } from "./harness/revisions.ts";
@@ -20,6 +21,7 @@ const USAGE = `npm run bench -- NAME [options]
 
 ${[...SUITES.values()].map(({ name, title }) => `  ${name.padEnd(10)} ${title}`).join("\n")}
   ${"check".padEnd(10)} ${CHECKED.join(" and ")} against bench/baselines; exit 1 on a regression of 20 % or more
+  ${"cost".padEnd(10)} what a million windows cost, by the stored results of end-to-end and bytes and by your prices
 
   --json                the result as one JSON object on the last line
   --out FILE            also write the result there, to compare with later
@@ -31,6 +33,9 @@ ${[...SUITES.values()].map(({ name, title }) => `  ${name.padEnd(10)} ${title}`)
   --warm-up-ms N        default 200
   --venv DIR            where peers installs other libraries; default: smile-stream/bench-peers in the user's cache
   --planted-slowdown X  multiply what was measured before comparing: shows what is reported; default 1
+  --cloud-core-hour X   price for cost; default ${PRICES.cloudCoreHour}
+  --edge-core-hour X    price for cost; default ${PRICES.edgeCoreHour}
+  --gigabyte X          price for cost, of a gigabyte over the network; default ${PRICES.gigabyte}
   --help                this text
 `;
 
@@ -47,6 +52,9 @@ const { values, positionals } = parseArgs({
     "warm-up-ms": { type: "string", default: "200" },
     venv: { type: "string" },
     "planted-slowdown": { type: "string", default: "1" },
+    "cloud-core-hour": { type: "string", default: String(PRICES.cloudCoreHour) },
+    "edge-core-hour": { type: "string", default: String(PRICES.edgeCoreHour) },
+    gigabyte: { type: "string", default: String(PRICES.gigabyte) },
     help: { type: "boolean", default: false },
   },
 });
@@ -61,7 +69,7 @@ const compareOptions: CompareOptions = { plantedSlowdown: Number(values["planted
 const suite = SUITES.get(name ?? "");
 const isUsable =
   rest.length === 0 &&
-  (suite !== undefined || name === "check") &&
+  (suite !== undefined || name === "check" || name === "cost") &&
   [rounds, rule.samples].every((count) => Number.isInteger(count) && count >= 1) &&
   [rule.sampleMs, rule.warmUpMs, compareOptions.plantedSlowdown!].every((number) => number > 0);
 
@@ -73,7 +81,7 @@ if (values.help || !isUsable) {
   process.exitCode = values.help ? 0 : 2;
 } else {
   try {
-    process.exitCode = suite === undefined ? await check() : await measure(suite);
+    process.exitCode = suite !== undefined ? await measure(suite) : name === "check" ? await check() : cost();
   } catch (error) {
     if (!isPipelineError(error)) throw error;
     say(error.message);
@@ -122,6 +130,23 @@ async function check(): Promise<number> {
   tell(worse.length === 0 ? "no regression of 20 % or more" : `${worse.length} figures are worse by 20 % or more, or missing`);
   if (values.json) tell(JSON.stringify({ regressions: worse.length, worse, reports }));
   return worse.length === 0 ? 0 : 1;
+}
+
+function cost(): number {
+  const prices = {
+    cloudCoreHour: Number(values["cloud-core-hour"]),
+    edgeCoreHour: Number(values["edge-core-hour"]),
+    gigabyte: Number(values.gigabyte),
+  };
+  const [endToEnd, bytes] = ["end-to-end", "bytes"].map((bench) => readResult(join(BASELINES, `${bench}.json`)));
+  const rows = costs(endToEnd!, bytes!, prices);
+  const money = (value: number) => value.toFixed(4).padStart(10);
+  tell(`${"a million windows".padEnd(32)} ${["cloud CPU", "plant CPU", "network", "total"].map((head) => head.padStart(10)).join(" ")}`);
+  for (const { way, cloudCpu, edgeCpu, network, total } of rows) {
+    tell(`${way.padEnd(32)} ${[cloudCpu, edgeCpu, network, total].map(money).join(" ")}`);
+  }
+  if (values.json) tell(JSON.stringify({ prices, costs: rows }));
+  return 0;
 }
 
 function store(result: BenchResult): void {

@@ -71,7 +71,8 @@ const isUsable =
   rest.length === 0 &&
   (suite !== undefined || name === "check" || name === "cost") &&
   [rounds, rule.samples].every((count) => Number.isInteger(count) && count >= 1) &&
-  [rule.sampleMs, rule.warmUpMs, compareOptions.plantedSlowdown!].every((number) => number > 0);
+  [rule.sampleMs, rule.warmUpMs, compareOptions.plantedSlowdown!].every((number) => number > 0) &&
+  [values["cloud-core-hour"], values["edge-core-hour"], values.gigabyte].every((price) => Number(price) >= 0);
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 const tell = (text: string) => process.stdout.write(`${text}\n`);

@@ -106,7 +106,7 @@ export function smileJson(cwd: string, env: NodeJS.ProcessEnv, args: readonly st
 export const readJson = (path: string): unknown => JSON.parse(readFileSync(path, "utf8"));
 export const writeJson = (path: string, value: unknown) => writeFileSync(path, `${JSON.stringify(value, undefined, 2)}\n`);
 
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
   await Promise.all(servers.map((server) => new Promise((resolve) => server.once("listening", resolve))));
   const ports = servers.map((server) => (server.address() as { port: number }).port);

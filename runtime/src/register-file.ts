@@ -1,11 +1,13 @@
 import { hash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
+import { isDeepStrictEqual } from "node:util";
 import { isPipelineError, PipelineError } from "@smile/errors/pipeline-error";
 import { openRegister, type PlantRegister } from "@smile/schemas/plant-register";
 import { RegisteredPlant } from "@smile/schemas/registered-plant";
 import type { AuditLog } from "./audit-log.ts";
 import { type FileLook, lookAtFile } from "./file-look.ts";
 import { readJsonFile, writeJsonFile } from "./json-file.ts";
+import { withKeysInFile } from "./key-in-file.ts";
 import type { Logger } from "./logging.ts";
 
 /** Registers that came into force since the start, and those that were refused, by error code. */
@@ -82,16 +84,23 @@ export class RegisterFile {
   #take({ size }: FileLook): boolean {
     const { path, identity, taken, audit, counters, logger } = this.#options;
     if (size > LARGEST_BYTES) throw new PipelineError("DOCUMENT_INVALID", `${path} is too large for a register`, { path, size });
-    const register = openRegister(readJsonFile(path, "register"), identity, path);
+    const json = readJsonFile(path, "register");
+    if (this.#isWhatWasKept(json)) return false;
+    const register = openRegister(json, identity, path);
     if (!this.#isNewer(register)) return false;
-    const plant = new RegisteredPlant(register);
     const facts = { plant: register.plant, serial: register.serial, identity };
     audit.append("register-taken", { ...facts, gateways: register.gateways.length, keys: register.keys.length });
     writeJsonFile(taken, register);
-    this.#inForce = plant;
+    this.#inForce = new RegisteredPlant(withKeysInFile(register, taken));
     counters.taken += 1;
     logger.info({ register: path, ...facts }, "took a register");
     return true;
+  }
+
+  /** At the first look after a restart, most registers are: checking a signature again takes longer than comparing. */
+  #isWhatWasKept(json: unknown): boolean {
+    if (this.#digest !== undefined || this.#inForce === undefined) return false;
+    return isDeepStrictEqual(json, readJsonFile(this.#options.taken, "taken register"));
   }
 
   /** @returns false for the register that is in force. @throws {PipelineError} REGISTER_STALE, DOCUMENT_INVALID */
@@ -121,7 +130,7 @@ export class RegisterFile {
     const { taken, identity, logger } = this.#options;
     if (!existsSync(taken)) return undefined;
     try {
-      return new RegisteredPlant(openRegister(readJsonFile(taken, "taken register"), identity, taken));
+      return new RegisteredPlant(withKeysInFile(openRegister(readJsonFile(taken, "taken register"), identity, taken), taken));
     } catch (error) {
       if (!isPipelineError(error)) throw error;
       logger.warn({ taken, code: error.code }, "the register that was taken last is not of this identity, or damaged: it is forgotten");

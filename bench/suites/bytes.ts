@@ -1,6 +1,5 @@
 import { openEvaluator } from "@smile/he/open";
 import { paramsId } from "@smile/he/params";
-import { toSanitiser } from "@smile/he/sanitise";
 import { prepareHead, scoreBatch } from "@smile/he/scoring";
 import { batchCodec, deliveryCodec, frameCodec, scoreCodec } from "@smile/schemas/envelopes";
 import { signScore } from "@smile/schemas/signing";
@@ -112,7 +111,7 @@ async function deliveredBytes(windows: EncryptedWindows, batchBytes: Buffer): Pr
   using evaluator = await openEvaluator(params);
   using head = prepareHead(evaluator, windows.head(1));
   using zeros = evaluator.openZeros(windows.keys.publicKey);
-  const replies = scoreBatch(evaluator, head, ciphertext, allLanes(windows.plan), [toSanitiser(zeros.next())]);
+  const replies = scoreBatch(evaluator, head, ciphertext, allLanes(windows.plan), zeros);
   const score = scoreCodec.encode(signScore({ ...batch, headId: ID_OF_NOTHING, replies }, windows.signingKey));
   return deliveryCodec.encode({ topicId: paramsId(params).slice(0, 32), partition: 3, from: 1_000_000, offset: 1_000_017, score }).length;
 }

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { calibrationOf, type Measurement, type SuiteResult, timed } from "../harness/result.ts";
-import { dividedBy, type Samples, type SamplingRule, sumOf } from "../harness/sampling.ts";
+import { dividedBy, type Samples, type SamplingRule } from "../harness/sampling.ts";
 import { median } from "../harness/statistics.ts";
 import type { Suite } from "../harness/suite.ts";
 import type { Shape } from "./encrypted-windows.ts";
@@ -32,7 +32,7 @@ export const scoring: Suite = {
       for (const [step, each] of samples) measurements.push(timed(`${name}/${step}`, "us/frame", each));
       for (const [step, values] of series) values.push(median(samples.get(step)!.us));
       const perWindow = dividedBy(samples.get("frame")!, lanes);
-      const withSanitiser = sumOf(perWindow, dividedBy(samples.get("make sanitiser")!, lanes));
+      const withSanitiser = dividedBy(samples.get("frame, sanitised")!, lanes);
       measurements.push(
         timed(`${name}/window`, "us/window", perWindow),
         timed(`${name}/window with sanitiser`, "us/window", withSanitiser),

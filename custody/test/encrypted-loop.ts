@@ -2,7 +2,6 @@ import type { EncryptionKey, Evaluator, FrameEncryptor, ZeroSource } from "@smil
 import { type LaneEntry, packLanes } from "@smile/he/lanes";
 import { openEncryptor, openEvaluator } from "@smile/he/open";
 import type { IntegerHead, Plan } from "@smile/he/planner";
-import { toSanitiser } from "@smile/he/sanitise";
 import { prepareHead, type ScoringHead, scoreBatch } from "@smile/he/scoring";
 import { mergeFrames } from "@smile/he/wire";
 import { openDecryptor, type ReplyDecryptor } from "../src/decryptor.ts";
@@ -43,8 +42,7 @@ export async function openLoop(plan: Plan): Promise<EncryptedLoop> {
   const reply: EncryptedLoop["reply"] = (head, frames, lanes) => {
     using prepared = prepareHead(evaluator, scoringHead(plan, head));
     const batch = plan.keyMode === "public" ? mergeFrames(params, frames) : frames[0]!;
-    const sanitisers = head.weights.map(() => toSanitiser(zeros.next()));
-    return scoreBatch(evaluator, prepared, batch, lanes, sanitisers);
+    return scoreBatch(evaluator, prepared, batch, lanes, zeros);
   };
   return {
     keys,

@@ -1,7 +1,7 @@
 import { headPolynomial, packLanes } from "@smile/he/lanes";
 import { ERROR_VARIANCE, spectrum, TERNARY_VARIANCE, tailBound } from "@smile/he/noise";
 import { type PlanRequest, plan, sanitiserBound } from "@smile/he/planner";
-import { finishScore, toSanitiser } from "@smile/he/sanitise";
+import { finishScore } from "@smile/he/sanitise";
 import { type CiphertextResidues, decodeFull, mergeFrames } from "@smile/he/wire";
 import { expect, it } from "vitest";
 import { type EncryptedLoop, openLoop } from "./encrypted-loop.ts";
@@ -129,8 +129,8 @@ it("flooding is uniform over the whole of its range, fresh in every reply, and s
   const flood: number[] = [];
   for (let i = 0; i < 30; i++) {
     // Nothing but a sanitiser and its flooding: what is found is at most a sanitiser's own noise away from the flooding.
-    const product = { c0: new Uint32Array(2 * params.n), c1: new Uint32Array(2 * params.n) };
-    finishScore(product, toSanitiser(loop.zeros.next()), {
+    const product = loop.zeros.next();
+    finishScore(product, {
       bias: -5,
       lanes: allLanes,
       featureCount: F,

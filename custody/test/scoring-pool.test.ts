@@ -43,7 +43,7 @@ async function openBench(scheme: Scheme): Promise<Bench> {
   };
 }
 
-const openPool = (options: ScoringPoolOptions = {}) => new ScoringPool({ threads: 2, sanitisersPerKey: 4, ...options });
+const openPool = (options: ScoringPoolOptions = {}) => new ScoringPool({ threads: 2, ...options });
 
 async function codeOf(work: Promise<unknown>): Promise<ErrorCode | "fulfilled"> {
   try {

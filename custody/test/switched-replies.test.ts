@@ -4,7 +4,6 @@ import type { KeyMode, Params, Scheme } from "@smile/he/params";
 import { type ModelPrivacy, plan } from "@smile/he/planner";
 import { roundingBound } from "@smile/he/replies";
 import { residueAt, setResidue } from "@smile/he/residues";
-import { toSanitiser } from "@smile/he/sanitise";
 import { prepareHead, scoreBatch } from "@smile/he/scoring";
 import { decodeSwitchedReply, encodeSwitchedReply, switchedReplyLength } from "@smile/he/switched-reply";
 import { type CiphertextResidues, decodeReply, encodeReply } from "@smile/he/wire";
@@ -132,7 +131,7 @@ it("what rounding adds is within the stated bound, and as wide as for uniform re
       const entries = windows(round);
       // The same product and sanitiser twice: whole, to read the noise under q exactly, and switched.
       using prepared = prepareHead(loop.evaluator, scoringHead({ ...planned, replies: undefined }, head));
-      const [whole] = scoreBatch(loop.evaluator, prepared, loop.frame(entries), every, [toSanitiser(loop.zeros.next())]);
+      const [whole] = scoreBatch(loop.evaluator, prepared, loop.frame(entries), every, loop.zeros);
       const ciphertext = decodeReply(params, whole!, every, F);
       const phases = reader.phases(ciphertext, false);
       const decoded = decodeSwitchedReply(params, bits, encodeSwitchedReply(params, bits, ciphertext, every, F), every, F);
@@ -182,9 +181,8 @@ it("a switched reply is computed from the whole one: what the plant learns of th
   using loop = await openLoop(exact);
   const { params, replies } = exact;
   using prepared = prepareHead(loop.evaluator, scoringHead({ ...exact, replies: undefined }, head));
-  const sanitiser = toSanitiser(loop.zeros.next());
   const frame = loop.frame(windows(1));
-  const [whole] = scoreBatch(loop.evaluator, prepared, frame, every, [sanitiser.slice()]);
+  const [whole] = scoreBatch(loop.evaluator, prepared, frame, every, loop.zeros);
   const ciphertext = decodeReply(params, whole!, every, F);
   const switched = encodeSwitchedReply(params, replies!.bits, ciphertext, every, F);
   expect(loop.decryptor.decrypt(switched, every)).toEqual(windows(1).map(({ features }) => plainScore(head, 0, features)));

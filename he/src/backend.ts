@@ -24,8 +24,9 @@ export interface FrameEncryptor extends Disposable {
 /** A plaintext polynomial in the form in which it multiplies ciphertexts. */
 export interface PreparedPolynomial extends Disposable {}
 
-/** Each call gives a fresh public-key encryption of zero, in coefficient form: what one reply is sanitised with, once. */
+/** Makes public-key encryptions of zero under one plant's key, each from randomness of its own: what replies are sanitised with. */
 export interface ZeroSource extends Disposable {
+  /** A fresh one, in coefficient form. */
   next(): CiphertextResidues;
 }
 
@@ -39,6 +40,18 @@ export interface Evaluator extends Disposable {
    * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE, CIPHERTEXT_TRANSPARENT
    */
   multiply(ciphertext: Uint8Array, form: "full" | "seeded", polynomials: readonly PreparedPolynomial[]): CiphertextResidues[];
+  /**
+   * The products, to each of which a fresh encryption of zero was added: what may leave the service once it is flooded.
+   * @param positions coefficients of c0 that will leave; the others are zero in what is returned, since they are not sanitised
+   * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE, CIPHERTEXT_TRANSPARENT
+   */
+  multiplySanitised(
+    ciphertext: Uint8Array,
+    form: "full" | "seeded",
+    polynomials: readonly PreparedPolynomial[],
+    zeros: ZeroSource,
+    positions: readonly number[],
+  ): CiphertextResidues[];
   /**
    * A source of fresh encryptions of zero under a plant's key.
    * @throws {PipelineError} KEY_MISMATCH

@@ -1,7 +1,7 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { EncryptionKey, Evaluator, FrameEncryptor, PreparedPolynomial } from "./backend.ts";
 import type { Params } from "./params.ts";
-import { type Residues, residueAt, setResidue } from "./residues.ts";
+import { pick, type Residues, residueAt, setResidue, spread } from "./residues.ts";
 import { decodeFull, decodeSeeded, encodeFull, encodeSeeded, SEED_BYTES } from "./wire.ts";
 
 /**
@@ -29,6 +29,14 @@ export function openIdentityEncryptor(params: Params, key: EncryptionKey): Frame
 
 export function openIdentityEvaluator(params: Params): Evaluator {
   const prepared = new WeakMap<PreparedPolynomial, [index: number, weight: number][]>();
+  const multiply: Evaluator["multiply"] = (ciphertext, form, polynomials) => {
+    const { c0 } = form === "full" ? decodeFull(params, ciphertext) : decodeSeeded(params, ciphertext);
+    const message = centred(c0, params);
+    return polynomials.map((polynomial) => ({
+      c0: negacyclicProduct(message, prepared.get(polynomial) ?? [], params),
+      c1: new Uint32Array(2 * params.n),
+    }));
+  };
   return {
     prepare(coefficients) {
       const handle = { [Symbol.dispose]() {} };
@@ -38,14 +46,9 @@ export function openIdentityEvaluator(params: Params): Evaluator {
       );
       return handle;
     },
-    multiply(ciphertext, form, polynomials) {
-      const { c0 } = form === "full" ? decodeFull(params, ciphertext) : decodeSeeded(params, ciphertext);
-      const message = centred(c0, params);
-      return polynomials.map((polynomial) => ({
-        c0: negacyclicProduct(message, prepared.get(polynomial) ?? [], params),
-        c1: new Uint32Array(2 * params.n),
-      }));
-    },
+    multiply,
+    multiplySanitised: (ciphertext, form, polynomials, _zeros, positions) =>
+      multiply(ciphertext, form, polynomials).map(({ c0, c1 }) => ({ c0: spread(pick(c0, positions), positions, params.n), c1 })),
     openZeros(publicKey) {
       checkKey(publicKey);
       return { next: () => ({ c0: new Uint32Array(2 * params.n), c1: new Uint32Array(2 * params.n) }), [Symbol.dispose]() {} };

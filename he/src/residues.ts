@@ -136,6 +136,100 @@ export function addInto(target: Residues, addend: Residues, q: bigint): void {
   }
 }
 
+/**
+ * Adds an integer to each of some residues, modulo q.
+ * @param at indices of residues, each below q
+ * @param values one per index: whole numbers that a double holds exactly, each |value| < q
+ */
+export function addIntegers(target: Residues, at: ArrayLike<number>, values: ArrayLike<number>, q: bigint): void {
+  const qLow = Number(q & 0xffffffffn);
+  const qHigh = Number(q >> 32n);
+  for (let k = 0; k < at.length; k++) {
+    const i = 2 * at[k]!;
+    // Division by a power of two and floor are exact, and so is what is left.
+    const valueHigh = Math.floor(values[k]! / 0x1_0000_0000);
+    let low = values[k]! - valueHigh * 0x1_0000_0000 + target[i]!;
+    let high = target[i + 1]! + valueHigh;
+    if (low >= 0x1_0000_0000) {
+      low -= 0x1_0000_0000;
+      high += 1;
+    }
+    if (high < 0) {
+      low += qLow;
+      high += qHigh;
+      if (low >= 0x1_0000_0000) {
+        low -= 0x1_0000_0000;
+        high += 1;
+      }
+    } else if (high > qHigh || (high === qHigh && low >= qLow)) {
+      low -= qLow;
+      high -= qHigh;
+      if (low < 0) {
+        low += 0x1_0000_0000;
+        high -= 1;
+      }
+    }
+    target[i] = low;
+    target[i + 1] = high;
+  }
+}
+
+/** The residues of k * factor modulo q for k from -largest to largest, [2 * (2 * largest + 1)] words. */
+export function multiplesOf(factor: number, largest: number, q: bigint): Residues {
+  const multiples = new Uint32Array(2 * (2 * largest + 1));
+  for (let k = -largest; k <= largest; k++) setResidue(multiples, k + largest, BigInt(k) * BigInt(factor), q);
+  return multiples;
+}
+
+/**
+ * target += table[largest + index] modulo q, residue by residue.
+ * @param table of `multiplesOf(factor, largest, q)`: what is added is that multiple of its factor
+ * @param indices [count] from -largest to largest
+ */
+export function addFromTable(target: Residues, table: Residues, largest: number, indices: Int8Array, q: bigint): void {
+  const qLow = Number(q & 0xffffffffn);
+  const qHigh = Number(q >> 32n);
+  for (let i = 0, k = 0; i < target.length; i += 2, k++) {
+    const from = 2 * (indices[k]! + largest);
+    let low = target[i]! + table[from]!;
+    let high = target[i + 1]! + table[from + 1]!;
+    if (low >= 0x1_0000_0000) {
+      low -= 0x1_0000_0000;
+      high += 1;
+    }
+    if (high > qHigh || (high === qHigh && low >= qLow)) {
+      low -= qLow;
+      high -= qHigh;
+      if (low < 0) {
+        low += 0x1_0000_0000;
+        high -= 1;
+      }
+    }
+    target[i] = low;
+    target[i + 1] = high;
+  }
+}
+
+/** The residues at some indices, in their order. */
+export function pick(residues: Residues, at: readonly number[]): Residues {
+  const picked = new Uint32Array(2 * at.length);
+  for (let k = 0; k < at.length; k++) {
+    picked[2 * k] = residues[2 * at[k]!]!;
+    picked[2 * k + 1] = residues[2 * at[k]! + 1]!;
+  }
+  return picked;
+}
+
+/** [count] residues, zero but for those that `pick` took. */
+export function spread(picked: Residues, at: readonly number[], count: number): Residues {
+  const residues = new Uint32Array(2 * count);
+  for (let k = 0; k < at.length; k++) {
+    residues[2 * at[k]!] = picked[2 * k]!;
+    residues[2 * at[k]! + 1] = picked[2 * k + 1]!;
+  }
+  return residues;
+}
+
 /** The residue at an index. */
 export function residueAt(residues: Residues, index: number): bigint {
   return (BigInt(residues[2 * index + 1]!) << 32n) | BigInt(residues[2 * index]!);

@@ -1,15 +1,8 @@
 import { availableParallelism } from "node:os";
 import { PipelineError } from "@smile/errors/pipeline-error";
-import { LRUCache } from "lru-cache";
 import { Piscina } from "piscina";
-import { type Params, paramsId } from "./params.ts";
-import type { Sanitiser } from "./sanitise.ts";
-import { SanitiserStock } from "./sanitiser-stock.ts";
 import type { ScoringHead } from "./scoring.ts";
-import type { Answer, Task, WorkerSetup } from "./worker-protocol.ts";
-
-/** A plant's public key: what its replies are sanitised with. */
-export type SanitisingKey = { readonly keyId: string; readonly publicKey: Uint8Array };
+import type { Answer, SanitisingKey, ScoreTask, WorkerSetup } from "./worker-protocol.ts";
 
 export type ScoringJob = {
   readonly head: ScoringHead;
@@ -22,49 +15,49 @@ export type ScoringJob = {
 export type ScoringPoolOptions = {
   /** Worker threads, each with a WASM instance of its own; one per core by default. */
   readonly threads?: number;
-  /** Jobs under way and waiting at most; `score` waits for a place beyond it. */
+  /** Jobs under way and waiting at most; `score` waits for a place beyond it. Default: two tasks full per thread. */
   readonly maxJobs?: number;
-  /** Sanitisers kept ready per key; each takes 32 N bytes. */
-  readonly sanitisersPerKey?: number;
   /** JavaScript heap of one worker in MiB, WASM not counted; a worker that wants more dies, and is replaced. */
   readonly heapMbPerWorker?: number;
   /** For work that nobody waits for: the workers take what other threads leave of the processor. On Linux only. Default false. */
   readonly background?: boolean;
 };
 
-/** Keys whose sanitisers are kept ready; beyond that the one unused for longest loses its stock. */
-const STOCKED_KEYS = 64;
+/** Jobs that one message to a worker holds at most: some 2 ms of work, in which the message's own cost is a fiftieth. */
+const JOBS_PER_TASK = 8;
 /**
  * Beside a thread of normal priority that wants a whole core too, a worker gets a tenth of it (weights 110 and 1024 of Linux'
  * `sched_prio_to_weight`): little enough not to be in the way, and a busy machine does not stop its work.
  */
 const BACKGROUND_NICENESS = 10;
-/** A task whose worker died is tried this often in all: a task that kills every worker must not go on for ever. */
+/** A job whose worker died is tried this often in all: one that kills every worker must not go on for ever. */
 const ATTEMPTS = 3;
 
+/** A job that no worker has yet, and who waits for it. */
+type Queued = {
+  readonly job: ScoringJob;
+  readonly resolve: (replies: readonly Uint8Array[]) => void;
+  readonly reject: (error: unknown) => void;
+};
+
 /**
- * Scores batches on worker threads. Bounded: at most `maxJobs` jobs hold memory, further callers wait. A worker that dies is
- * replaced and its job done again; a job that kills three workers is refused with WORKER_DIED.
+ * Scores batches on worker threads; what is asked for in one turn of the event loop, of one head and key, goes to them together. Bounded:
+ * at most `maxJobs` jobs hold memory, further callers wait. A worker that dies is replaced and its jobs done again, each on its own; a
+ * job that kills three workers is refused with WORKER_DIED.
  */
 export class ScoringPool implements AsyncDisposable {
-  readonly #workers: Piscina<Task, Answer<unknown>>;
+  readonly #workers: Piscina<ScoreTask, readonly Answer[]>;
+  readonly #threads: number;
   readonly #maxJobs: number;
-  readonly #sanitisersPerKey: number;
-  readonly #stocks = new LRUCache<string, SanitiserStock>({ max: STOCKED_KEYS });
   readonly #waiting: (() => void)[] = [];
+  #queued: Queued[] = [];
   #jobs = 0;
   #closed = false;
 
   constructor(options: ScoringPoolOptions = {}) {
-    const {
-      threads = availableParallelism(),
-      maxJobs = 8 * threads,
-      sanitisersPerKey = 32,
-      heapMbPerWorker = 96,
-      background = false,
-    } = options;
+    const { threads = availableParallelism(), maxJobs = 2 * JOBS_PER_TASK * threads, heapMbPerWorker = 96, background = false } = options;
+    this.#threads = threads;
     this.#maxJobs = maxJobs;
-    this.#sanitisersPerKey = sanitisersPerKey;
     this.#workers = new Piscina({
       filename: new URL("./worker.ts", import.meta.url).href,
       minThreads: threads,
@@ -97,17 +90,12 @@ export class ScoringPool implements AsyncDisposable {
    *   head's parameters, LANES_INVALID, KEY_MISMATCH for a key of other parameters, SCORING_FAILED when a worker met what it
    *   cannot explain, WORKER_DIED when the job killed its workers, STOPPED when the pool is closed
    */
-  async score({ head, key, ciphertext, lanes }: ScoringJob): Promise<Uint8Array[]> {
+  async score(job: ScoringJob): Promise<readonly Uint8Array[]> {
     await this.#enter();
     try {
-      const stock = this.#stock(head.params, key);
-      const replies = await this.#run<Uint8Array[]>(async () => {
-        const sanitisers = await stock.take(head.weights.length);
-        return { task: { kind: "score", head, ciphertext, lanes, sanitisers }, moved: sanitisers.map((words) => words.buffer) };
+      return await new Promise<readonly Uint8Array[]>((resolve, reject) => {
+        if (this.#queued.push({ job, resolve, reject }) === 1) setImmediate(() => this.#deal());
       });
-      // Off the hot path: whoever comes next finds them ready. What goes wrong here goes wrong again, and is told, in take().
-      stock.refill().catch(() => {});
-      return replies;
     } finally {
       this.#leave();
     }
@@ -130,35 +118,50 @@ export class ScoringPool implements AsyncDisposable {
     this.#waiting.shift()?.();
   }
 
-  #stock(params: Params, { keyId, publicKey }: SanitisingKey): SanitiserStock {
-    const id = `${paramsId(params)} ${keyId}`;
-    const kept = this.#stocks.get(id);
-    if (kept !== undefined) return kept;
-    const make = (count: number) =>
-      this.#run<Sanitiser[]>(async () => ({ task: { kind: "sanitise", params, publicKey, count }, moved: [] }));
-    const stock = new SanitiserStock(make, this.#sanitisersPerKey);
-    this.#stocks.set(id, stock);
-    return stock;
+  /** Hands out what is queued: evenly over the threads, but never more to one of them than a task holds. */
+  #deal(): void {
+    const queued = this.#queued;
+    this.#queued = [];
+    for (const ofHead of Map.groupBy(queued, ({ job }) => job.head).values()) {
+      for (const alike of Map.groupBy(ofHead, ({ job }) => job.key.keyId).values()) {
+        const size = Math.min(JOBS_PER_TASK, Math.ceil(alike.length / this.#threads));
+        for (let at = 0; at < alike.length; at += size) void this.#settle(alike.slice(at, at + size));
+      }
+    }
   }
 
-  /** @param prepare makes the task afresh for each attempt, since what was moved to a dead worker is gone */
-  async #run<T>(prepare: () => Promise<{ task: Task; moved: ArrayBuffer[] }>): Promise<T> {
-    let death: unknown;
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const { task, moved } = await prepare();
+  /** Has jobs of one head and key done, and tells who waits for them. Never rejects. */
+  async #settle(queued: readonly Queued[], attempt = 1): Promise<void> {
+    try {
       // A pool that was destroyed would start a worker for it.
-      if (this.#closed) throw new PipelineError("STOPPED", "the scoring pool is closed");
-      let answer: Answer<unknown>;
-      try {
-        answer = await this.#workers.run(task, { transferList: moved });
-      } catch (error) {
-        if (this.#closed) throw new PipelineError("STOPPED", "the scoring pool is closed", {}, error);
-        death = error;
-        continue;
+      if (this.#closed) throw new Error("closed");
+      const task = taskOf(queued.map(({ job }) => job));
+      const answers = await this.#workers.run(task, { transferList: [task.ciphertexts.buffer] });
+      queued.forEach(({ resolve, reject }, i) => {
+        const answer = answers[i]!;
+        if ("replies" in answer) resolve(answer.replies);
+        else reject(new PipelineError(answer.refused.code, answer.refused.what, answer.refused.facts));
+      });
+    } catch (death) {
+      for (const one of queued) {
+        if (this.#closed) one.reject(new PipelineError("STOPPED", "the scoring pool is closed", {}, death));
+        else if (attempt === ATTEMPTS)
+          one.reject(new PipelineError("WORKER_DIED", `a task ended ${ATTEMPTS} scoring workers`, { attempts: ATTEMPTS }, death));
+        // One of them may have killed the worker: from here on it takes none of the others along.
+        else void this.#settle([one], attempt + 1);
       }
-      if ("refused" in answer) throw new PipelineError(answer.refused.code, answer.refused.what, answer.refused.facts);
-      return answer.value as T;
     }
-    throw new PipelineError("WORKER_DIED", `a task ended ${ATTEMPTS} scoring workers`, { attempts: ATTEMPTS }, death);
   }
+}
+
+/** Ciphertexts are copied once, side by side: sent as they are, a view into a larger buffer would take all of it along. */
+function taskOf(jobs: readonly ScoringJob[]): ScoreTask & { readonly ciphertexts: Uint8Array<ArrayBuffer> } {
+  const ciphertexts = new Uint8Array(jobs.reduce((sum, { ciphertext }) => sum + ciphertext.length, 0));
+  let at = 0;
+  for (const { ciphertext } of jobs) {
+    ciphertexts.set(ciphertext, at);
+    at += ciphertext.length;
+  }
+  const { head, key } = jobs[0]!;
+  return { head, key, ciphertexts, batches: jobs.map(({ ciphertext, lanes }) => ({ length: ciphertext.length, lanes })) };
 }

@@ -1,11 +1,11 @@
-import type { Evaluator, PreparedPolynomial } from "./backend.ts";
-import { checkLanes, headPolynomial } from "./lanes.ts";
+import type { Evaluator, PreparedPolynomial, ZeroSource } from "./backend.ts";
+import { checkLanes, headPolynomial, scorePosition } from "./lanes.ts";
 import type { KeyMode, Params } from "./params.ts";
 import type { IntegerHead } from "./planner.ts";
 import type { ReplyForm } from "./replies.ts";
-import { finishScore, type Sanitiser } from "./sanitise.ts";
+import { finishScore } from "./sanitise.ts";
 import { encodeSwitchedReply } from "./switched-reply.ts";
-import { encodeReply } from "./wire.ts";
+import { type CiphertextResidues, encodeReply } from "./wire.ts";
 
 /** What scoring needs of a plan and a head, in a form that moves between threads. */
 export type ScoringHead = IntegerHead & {
@@ -30,9 +30,9 @@ export function prepareHead(evaluator: Evaluator, head: ScoringHead): PreparedHe
 }
 
 /**
- * Scores one batch: a multiplication, a sanitiser and a reply per output.
+ * Scores one batch: a multiplication, an encryption of zero and a reply per output.
  * @param lanes occupied lanes, ascending
- * @param sanitisers one per output, each of this key and never used before
+ * @param zeros of the key that the batch is under
  * @returns [outputs] replies
  * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE, CIPHERTEXT_TRANSPARENT, LANES_INVALID
  */
@@ -41,17 +41,24 @@ export function scoreBatch(
   { head, polynomials }: PreparedHead,
   ciphertext: Uint8Array,
   lanes: readonly number[],
-  sanitisers: readonly Sanitiser[],
+  zeros: ZeroSource,
 ): Uint8Array[] {
-  if (sanitisers.length !== polynomials.length)
-    throw new RangeError(`${polynomials.length} outputs need as many sanitisers, not ${sanitisers.length}`);
-  const { params, featureCount, floodBits, replies } = head;
+  const { params, featureCount } = head;
   checkLanes(lanes, params.n, featureCount);
-  const products = evaluator.multiply(ciphertext, head.keyMode === "public" ? "full" : "seeded", polynomials);
-  return products.map((product, k) => {
-    finishScore(product, sanitisers[k]!, { bias: head.bias[k]!, lanes, featureCount, floodBits, q: params.q, t: params.t });
-    return replies === undefined
-      ? encodeReply(params, product, lanes, featureCount)
-      : encodeSwitchedReply(params, replies.bits, product, lanes, featureCount);
-  });
+  const positions = lanes.map((lane) => scorePosition(lane, featureCount));
+  const form = head.keyMode === "public" ? "full" : "seeded";
+  const products = evaluator.multiplySanitised(ciphertext, form, polynomials, zeros, positions);
+  return products.map((product, output) => finishReply(head, output, product, lanes));
+}
+
+/**
+ * Bias, flooding and the form on the wire.
+ * @param product of the head's output, sanitised, in coefficient form; changed
+ */
+export function finishReply(head: ScoringHead, output: number, product: CiphertextResidues, lanes: readonly number[]): Uint8Array {
+  const { params, featureCount, floodBits, replies } = head;
+  finishScore(product, { bias: head.bias[output]!, lanes, featureCount, floodBits, q: params.q, t: params.t });
+  return replies === undefined
+    ? encodeReply(params, product, lanes, featureCount)
+    : encodeSwitchedReply(params, replies.bits, product, lanes, featureCount);
 }

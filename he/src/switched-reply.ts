@@ -2,7 +2,7 @@ import { PipelineError } from "@smile/errors/pipeline-error";
 import { bitPackedLength, packBits, unpackBits } from "./bit-packing.ts";
 import { checkLanes, scorePosition } from "./lanes.ts";
 import type { Params } from "./params.ts";
-import type { Residues } from "./residues.ts";
+import { pick, type Residues } from "./residues.ts";
 import type { CiphertextResidues } from "./wire.ts";
 
 /**
@@ -28,12 +28,10 @@ export function encodeSwitchedReply(
   featureCount: number,
 ): Uint8Array {
   checkLanes(lanes, params.n, featureCount);
-  const picked = new Uint32Array(2 * lanes.length);
-  lanes.forEach((lane, i) => {
-    const position = 2 * scorePosition(lane, featureCount);
-    picked[2 * i] = c0[position]!;
-    picked[2 * i + 1] = c0[position + 1]!;
-  });
+  const picked = pick(
+    c0,
+    lanes.map((lane) => scorePosition(lane, featureCount)),
+  );
   const values = new Float64Array(params.n + lanes.length);
   switchInto(values.subarray(0, params.n), c1, params, bits);
   switchInto(values.subarray(params.n), picked, params, bits);

@@ -1,7 +1,7 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { checkLanes, scorePosition } from "./lanes.ts";
 import { type KeyMode, type Params, residueBits } from "./params.ts";
-import { addInto, pack, packedLength, type Residues, residueAt, setResidue, unpack } from "./residues.ts";
+import { addInto, pack, packedLength, pick, type Residues, spread, unpack } from "./residues.ts";
 
 /**
  * Ciphertexts on the wire. Residues are bit-packed, never compressed, and every length follows from the parameters:
@@ -90,12 +90,10 @@ export function mergeFrames(params: Params, frames: readonly Uint8Array[]): Uint
  */
 export function encodeReply(params: Params, { c0, c1 }: CiphertextResidues, lanes: readonly number[], featureCount: number): Uint8Array {
   checkLanes(lanes, params.n, featureCount);
-  const picked = new Uint32Array(2 * lanes.length);
-  lanes.forEach((lane, i) => {
-    const position = 2 * scorePosition(lane, featureCount);
-    picked[2 * i] = c0[position]!;
-    picked[2 * i + 1] = c0[position + 1]!;
-  });
+  const picked = pick(
+    c0,
+    lanes.map((lane) => scorePosition(lane, featureCount)),
+  );
   return concat(pack(c1, residueBits(params)), pack(picked, residueBits(params)));
 }
 
@@ -109,10 +107,8 @@ export function decodeReply(params: Params, bytes: Uint8Array, lanes: readonly n
   const split = packedLength(params.n, residueBits(params));
   const c1 = unpack(bytes.subarray(0, split), params.n, params.q);
   const picked = unpack(bytes.subarray(split), lanes.length, params.q);
-  const c0 = new Uint32Array(2 * params.n);
-  lanes.forEach((lane, i) => {
-    setResidue(c0, scorePosition(lane, featureCount), residueAt(picked, i), params.q);
-  });
+  const positions = lanes.map((lane) => scorePosition(lane, featureCount));
+  const c0 = spread(picked, positions, params.n);
   return { c0, c1 };
 }
 

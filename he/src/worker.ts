@@ -2,12 +2,11 @@ import { setPriority } from "node:os";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { LRUCache } from "lru-cache";
 import { move, Piscina, transferableSymbol, valueSymbol } from "piscina";
-import type { Evaluator } from "./backend.ts";
+import type { Evaluator, ZeroSource } from "./backend.ts";
 import { openEvaluator } from "./open.ts";
 import { type Params, paramsId } from "./params.ts";
-import { type Sanitiser, toSanitiser } from "./sanitise.ts";
 import { type PreparedHead, prepareHead, type ScoringHead, scoreBatch } from "./scoring.ts";
-import type { Answer, SanitiseTask, ScoreTask, Task, WorkerSetup } from "./worker-protocol.ts";
+import type { Answer, SanitisingKey, ScoreTask, WorkerSetup } from "./worker-protocol.ts";
 
 /**
  * A scoring worker: one WASM instance per set of parameters in use, heads prepared once. It keeps no secret and no state that
@@ -22,20 +21,37 @@ if (niceness > 0 && process.platform === "linux") setPriority(0, niceness);
 const MEMORY_LIMIT_BYTES = 64 * 1024 * 1024;
 /** Prepared heads that are kept. */
 const PREPARED_HEADS = 256;
-
+/** Public keys that are kept loaded: 32 or 64 KB of WASM memory each. */
+const LOADED_KEYS = 64;
 /** Sets of parameters that are kept ready. */
 const WORKBENCHES = 4;
 
 /** An evaluator and what was prepared for it; what leaves a cache gives its WASM memory back. */
-type Workbench = { readonly evaluator: Evaluator; readonly heads: LRUCache<string, PreparedHead> };
+type Workbench = {
+  readonly evaluator: Evaluator;
+  readonly heads: LRUCache<string, PreparedHead>;
+  readonly zeros: LRUCache<string, ZeroSource>;
+};
 const workbenches = new LRUCache<string, Workbench>({ max: WORKBENCHES, dispose: discard });
 
-export default async function work(task: Task): Promise<unknown> {
+export default async function work({ head, key, ciphertexts, batches }: ScoreTask): Promise<unknown> {
+  const answers: Answer[] = [];
+  let at = 0;
+  for (const { length, lanes } of batches) {
+    answers.push(await answerTo(() => score(head, key, ciphertexts.subarray(at, at + length), lanes)));
+    at += length;
+  }
+  // Hands the replies' memory over instead of copying it.
+  const buffers = answers.flatMap((answer) => ("replies" in answer ? answer.replies.map(({ buffer }) => buffer) : []));
+  return move({ [transferableSymbol]: buffers, [valueSymbol]: answers });
+}
+
+async function answerTo(replies: () => Promise<readonly Uint8Array[]>): Promise<Answer> {
   try {
-    return task.kind === "score" ? await score(task) : await sanitise(task);
+    return { replies: await replies() };
   } catch (error) {
     const { code, what, facts } = error instanceof PipelineError ? error : unexpected(error);
-    return { refused: { code, what, facts } } satisfies Answer<never>;
+    return { refused: { code, what, facts } };
   }
 }
 
@@ -54,22 +70,16 @@ function nameOf(error: unknown): string {
   return error.name;
 }
 
-function discard({ evaluator, heads }: Workbench): void {
+function discard({ evaluator, heads, zeros }: Workbench): void {
   heads.clear();
+  zeros.clear();
   evaluator[Symbol.dispose]();
 }
 
-async function score({ head, ciphertext, lanes, sanitisers }: ScoreTask) {
+async function score(head: ScoringHead, key: SanitisingKey, ciphertext: Uint8Array, lanes: readonly number[]): Promise<Uint8Array[]> {
   const bench = await workbenchFor(head.params);
   // The polynomials are the cached ones; key mode and flooding are those of this deployment of the head.
-  const replies = scoreBatch(bench.evaluator, { ...preparedHead(bench, head), head }, ciphertext, lanes, sanitisers);
-  return moved(replies);
-}
-
-async function sanitise({ params, publicKey, count }: SanitiseTask) {
-  const { evaluator } = await workbenchFor(params);
-  using zeros = evaluator.openZeros(publicKey);
-  return moved(Array.from({ length: count }, (): Sanitiser => toSanitiser(zeros.next())));
+  return scoreBatch(bench.evaluator, { ...preparedHead(bench, head), head }, ciphertext, lanes, zerosOf(bench, key));
 }
 
 async function workbenchFor(params: Params): Promise<Workbench> {
@@ -77,7 +87,11 @@ async function workbenchFor(params: Params): Promise<Workbench> {
   const kept = workbenches.get(id);
   if (kept !== undefined && kept.evaluator.memoryBytes() <= MEMORY_LIMIT_BYTES) return kept;
   const evaluator = await openEvaluator(params);
-  const bench: Workbench = { evaluator, heads: new LRUCache({ max: PREPARED_HEADS, dispose: (head) => head[Symbol.dispose]() }) };
+  const bench: Workbench = {
+    evaluator,
+    heads: new LRUCache({ max: PREPARED_HEADS, dispose: (head) => head[Symbol.dispose]() }),
+    zeros: new LRUCache({ max: LOADED_KEYS, dispose: (zeros) => zeros[Symbol.dispose]() }),
+  };
   workbenches.set(id, bench);
   return bench;
 }
@@ -90,8 +104,10 @@ function preparedHead({ evaluator, heads }: Workbench, head: ScoringHead): Prepa
   return prepared;
 }
 
-/** Hands the arrays' memory over instead of copying it. */
-function moved<T extends Uint8Array | Uint32Array>(arrays: T[]): unknown {
-  const answer: Answer<T[]> = { value: arrays };
-  return move({ [transferableSymbol]: arrays.map((array) => array.buffer), [valueSymbol]: answer });
+function zerosOf({ evaluator, zeros }: Workbench, { keyId, publicKey }: SanitisingKey): ZeroSource {
+  const kept = zeros.get(keyId);
+  if (kept !== undefined) return kept;
+  const opened = evaluator.openZeros(publicKey);
+  zeros.set(keyId, opened);
+  return opened;
 }

@@ -1,7 +1,20 @@
 import { isPipelineError } from "@smile/errors/pipeline-error";
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { addInto, pack, packedLength, type Residues, residueAt, setResidue, unpack } from "../src/residues.ts";
+import {
+  addFromTable,
+  addIntegers,
+  addInto,
+  multiplesOf,
+  pack,
+  packedLength,
+  pick,
+  type Residues,
+  residueAt,
+  setResidue,
+  spread,
+  unpack,
+} from "../src/residues.ts";
 
 const modulus = fc
   .integer({ min: 33, max: 60 })
@@ -130,4 +143,52 @@ it("any integer, negative ones too, is set as its residue", () => {
     }),
     { numRuns: 300, seed: 9 },
   );
+});
+
+it("adds integers of either sign to single residues, modulo q, as whole numbers would", () => {
+  const integer = fc.oneof(
+    fc.maxSafeInteger(),
+    // What flooding is: a power of two times a number of 41 bits, beyond 2^53 in all.
+    fc.tuple(fc.integer({ min: -(2 ** 30), max: 2 ** 30 }), fc.nat(29)).map(([x, bits]) => x * 2 ** bits),
+  );
+  fc.assert(
+    fc.property(polynomial, fc.array(integer, { minLength: 70, maxLength: 70 }), ({ q, values }, integers) => {
+      const added = integers.slice(0, values.length).map((x) => (BigInt(Math.abs(x)) < q ? x : x % Number(q >> 1n)));
+      const at = values.map((_, i) => values.length - 1 - i);
+      const target = residuesOf(values);
+      addIntegers(target, at, added, q);
+      at.forEach((i, k) => {
+        expect(residueAt(target, i)).toBe((((values[i]! + BigInt(added[k]!)) % q) + q) % q);
+      });
+    }),
+    { seed: 31, numRuns: 500 },
+  );
+});
+
+it("adds small multiples of a factor out of a table, modulo q", () => {
+  const table = polynomial.chain(({ q, values }) =>
+    fc.record({
+      q: fc.constant(q),
+      values: fc.constant(values),
+      factor: fc.integer({ min: 1, max: 2 ** 26 }),
+      indices: fc.array(fc.integer({ min: -21, max: 21 }), { minLength: values.length, maxLength: values.length }),
+    }),
+  );
+  fc.assert(
+    fc.property(table, ({ q, values, factor, indices }) => {
+      const target = residuesOf(values);
+      addFromTable(target, multiplesOf(factor, 21, q), 21, Int8Array.from(indices), q);
+      values.forEach((value, i) => {
+        expect(residueAt(target, i)).toBe((((value + BigInt(factor) * BigInt(indices[i]!)) % q) + q) % q);
+      });
+    }),
+    { seed: 32, numRuns: 300 },
+  );
+});
+
+it("picks residues in the order asked for, and spreads them over zeros", () => {
+  const residues = residuesOf([5n, 6n, 7n, 2n ** 40n]);
+  const picked = pick(residues, [3, 1]);
+  expect(picked).toEqual(residuesOf([2n ** 40n, 6n]));
+  expect(spread(picked, [3, 1], 4)).toEqual(residuesOf([0n, 6n, 0n, 2n ** 40n]));
 });

@@ -1,5 +1,5 @@
 import { PipelineError } from "@smile/errors/pipeline-error";
-import type { SanitisingKey } from "@smile/he/scoring-pool";
+import type { SanitisingKey } from "@smile/he/worker-protocol";
 import type { PlantRegistry } from "@smile/runtime/plant-registry";
 import type { CiphertextKind } from "@smile/schemas/envelopes";
 

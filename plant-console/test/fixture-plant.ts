@@ -5,7 +5,6 @@ import { encodeLanes, packLanes } from "@smile/he/lanes";
 import { openEncryptor, openEvaluator } from "@smile/he/open";
 import { type KeyMode, paramsId, type Scheme } from "@smile/he/params";
 import { type IntegerHead, type Plan, plan } from "@smile/he/planner";
-import { toSanitiser } from "@smile/he/sanitise";
 import { type PreparedHead, prepareHead, scoreBatch } from "@smile/he/scoring";
 import { mergeFrames } from "@smile/he/wire";
 import { type Deployment, documentId, type Lease, type ModelCard } from "@smile/schemas/documents";
@@ -163,7 +162,6 @@ export async function openFixturePlant(options: {
       const ciphertext = keyMode === "public" ? mergeFrames(planned.params, ciphertexts) : ciphertexts[0]!;
       const { keyId, zeros } = keys.get(keyMode === "public" ? null : frames[0]!.gateway)!;
       const head = prepared[headIndex]!;
-      const sanitisers = head.polynomials.map(() => toSanitiser(zeros.next()));
       const { gateway = same, service = same, carrier = same } = lies;
       const sealed = gateway({
         plant,
@@ -174,7 +172,7 @@ export async function openFixturePlant(options: {
         featureSetId: documentId(deployment.featureSet),
         headId: head.head.headId,
         parts: packed.map(({ part }) => part),
-        replies: scoreBatch(evaluator, head, ciphertext, lanes, sanitisers),
+        replies: scoreBatch(evaluator, head, ciphertext, lanes, zeros),
         signature: unsigned,
       });
       const signPart = (part: Part): Part => {

@@ -1,7 +1,7 @@
 import { headPolynomial, packLanes, scorePosition } from "@smile/he/lanes";
 import { plan } from "@smile/he/planner";
 import { addInto, type Residues, residueAt, setResidue } from "@smile/he/residues";
-import { finishScore, toSanitiser } from "@smile/he/sanitise";
+import { finishScore } from "@smile/he/sanitise";
 import { prepareHead, scoreBatch } from "@smile/he/scoring";
 import { type CiphertextResidues, decodeReply, encodeReply } from "@smile/he/wire";
 import fc from "fast-check";
@@ -75,9 +75,9 @@ describe("a partial sum cannot be had from a reply", () => {
     const whole = copy(product);
     addInto(whole.c0, zero.c0, q);
     addInto(whole.c1, zero.c1, q);
-    const finished = copy(product);
+    const finished = copy(whole);
     const { floodBits } = planned;
-    finishScore(finished, toSanitiser(zero), { bias: head.bias[0]!, lanes: [LANE], featureCount: F, floodBits, q, t });
+    finishScore(finished, { bias: head.bias[0]!, lanes: [LANE], featureCount: F, floodBits, q, t });
     sanitised = { whole, reply: encodeReply(params, finished, [LANE], F) };
     return () => loop[Symbol.dispose]();
   });
@@ -128,7 +128,7 @@ describe("a partial sum cannot be had from a reply", () => {
   it("by naming more lanes: neither the service nor the plant takes a lane that is none, or one that the reply is not about", async () => {
     using prepared = prepareHead(loop.evaluator, scoringHead(planned, head));
     const frame = loop.frame([{ lane: LANE, features }]);
-    const score = (lanes: readonly number[]) => scoreBatch(loop.evaluator, prepared, frame, lanes, [toSanitiser(loop.zeros.next())]);
+    const score = (lanes: readonly number[]) => scoreBatch(loop.evaluator, prepared, frame, lanes, loop.zeros);
     // A lane of 3 and a sixteenth would be the coefficient behind the score of lane 3.
     for (const lanes of [[LANE, LANE + 1 / F], [LANE, LANE], [LANE, laneTotal], [-1, LANE], [LANE, 2], [Number.NaN]])
       expect(await codeOf(() => score(lanes))).toBe("LANES_INVALID");

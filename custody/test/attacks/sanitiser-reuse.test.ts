@@ -52,7 +52,6 @@ it("no two replies share an encryption of zero: not those of one ciphertext, of 
   };
   const path = join(folder, "job.json");
   writeFileSync(path, JSON.stringify(job));
-  // Within the first stock, between refills, and after several.
   const lives: Uint8Array[][][] = [];
   for (const count of [2, 9, 25]) lives.push(await repliesUntilKilled(path, count));
 

@@ -17,7 +17,7 @@ export type Job = {
 /** Scores one ciphertext over and over, a line of replies each time, until somebody ends this process. */
 const { plan, head, key, ciphertext, lanes }: Job = JSON.parse(readFileSync(process.argv[2]!, "utf8"));
 const bytes = (text: string) => new Uint8Array(Buffer.from(text, "base64"));
-await using pool = new ScoringPool({ threads: 1, sanitisersPerKey: 8 });
+await using pool = new ScoringPool({ threads: 1 });
 for (;;) {
   const replies = await pool.score({
     head: scoringHead({ ...plan, params: paramsFromDocument(plan.params) }, head),

@@ -1,3 +1,5 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+
 /** What one record waits with. `bytes`: its size on the wire, at most the queue's `maxBytes`. */
 export type Appended<T> = { readonly item: T; readonly bytes: number };
 
@@ -16,13 +18,18 @@ type Waiting<T> = Appended<T> & { readonly resolve: (offset: number) => void; re
 export class AppendQueue<T> {
   readonly #send: (items: readonly T[]) => Promise<number>;
   readonly #limits: AppendLimits;
+  readonly #turn: () => Promise<void>;
   #waiting: Waiting<T>[] = [];
   #sending = false;
 
-  /** @param send makes the items durable and resolves with the offset of the first; the rest follow without gaps */
-  constructor(send: (items: readonly T[]) => Promise<number>, limits: AppendLimits) {
+  /**
+   * @param send makes the items durable and resolves with the offset of the first; the rest follow without gaps
+   * @param turn waited for before each batch, which takes what was appended until then. Never rejects
+   */
+  constructor(send: (items: readonly T[]) => Promise<number>, limits: AppendLimits, turn: () => Promise<void> = nextTurn) {
     this.#send = send;
     this.#limits = limits;
+    this.#turn = turn;
   }
 
   /** @returns the item's offset, once it is durable */
@@ -35,9 +42,8 @@ export class AppendQueue<T> {
 
   async #sendAll(): Promise<void> {
     this.#sending = true;
-    // What the caller appends in this turn of the event loop shares the batch.
-    await Promise.resolve();
     while (this.#waiting.length > 0) {
+      await this.#turn();
       const batch = this.#waiting.splice(0, this.#fitting());
       try {
         const first = await this.#send(batch.map(({ item }) => item));

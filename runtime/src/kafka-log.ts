@@ -11,12 +11,13 @@ import kafkajs, {
   type KafkaMessage,
   type LogEntry,
   type PartitionAssigner,
-  type Producer,
   type SASLOptions,
 } from "kafkajs";
 import { AppendQueue } from "./append-queue.ts";
 import { ChangeSignal } from "./change-signal.ts";
 import { HeldPartitions, slotName, slotOf, type Want } from "./held-partitions.ts";
+import { type BrokerConnection, KafkaLeaders } from "./kafka-leaders.ts";
+import { KafkaProducer } from "./kafka-producer.ts";
 import { decodeTopicId, encodeTopicIdRequest, metadataRequest } from "./kafka-topic-id.ts";
 import {
   defaultRetentionMs,
@@ -56,7 +57,7 @@ export type KafkaLogOptions = {
  */
 export const maxBatchBytes = 4 * 1024 * 1024;
 
-/** kafkajs regroups a batch's records in quadratic time, so their number is bounded, too. */
+/** Of one batch, and so of what a reader gets of a partition at least. */
 const maxBatchRecords = 500;
 /** How long a call outlasts brokers that are away before it rejects: longer than a broker's restart. */
 const patienceMs = 10_000;
@@ -81,6 +82,7 @@ const memberRetry = { initialRetryTime: 100, maxRetryTime: 500, retries: 100 };
 const { AssignerProtocol, ConfigResourceTypes, logLevel } = kafkajs;
 
 quietIdleQueues();
+growAsNeeded();
 
 /**
  * Opens a log on Apache Kafka.
@@ -103,7 +105,7 @@ class KafkaLog implements Log {
   readonly #options: KafkaLogOptions;
   readonly #logger: Logger;
   readonly #admin: Admin;
-  readonly #producer: Producer;
+  readonly #producer: KafkaProducer;
   /** For what kafkajs has no call of its own. */
   readonly #direct: Cluster;
   readonly #stopping = new AbortController();
@@ -122,15 +124,7 @@ class KafkaLog implements Log {
     this.#logger = options.logger;
     const kafka = clientOf(options);
     this.#admin = kafka.admin();
-    // Without the acknowledgement of a send, kafkajs sends again: a record may come twice, which the port allows.
-    this.#producer = kafka.producer({
-      createPartitioner:
-        () =>
-        ({ message }) =>
-          message.partition!,
-      allowAutoTopicCreation: false,
-      retry,
-    });
+    this.#producer = new KafkaProducer(clusterOf(clientOf(options)), requestTimeoutMs);
     this.#direct = clusterOf(kafka);
   }
 
@@ -247,7 +241,7 @@ class KafkaLog implements Log {
       const [leader] = Object.keys(this.#direct.findLeaderForPartitions(topic, [0]));
       const broker = (await this.#direct.findBroker({ nodeId: leader! })) as Broker & BrokerConnection;
       const body = encodeTopicIdRequest(topic);
-      return await broker.connectionPool.send<string | undefined>({
+      return await broker.connectionPool.send<{ id: string | undefined }, string | undefined>({
         request: { ...metadataRequest, encode: async () => ({ buf: body, buffer: body }) },
         response: { decode: async (payload) => ({ id: decodeTopicId(payload) }), parse: async ({ id }) => id },
       });
@@ -313,7 +307,9 @@ class KafkaLog implements Log {
     const name = slotName({ topic, partition });
     let queue = this.#queues.get(name);
     if (queue === undefined) {
-      queue = new AppendQueue((batch) => this.#send(topic, partition, batch), { maxBytes: maxBatchBytes, maxItems: maxBatchRecords });
+      const limits = { maxBytes: maxBatchBytes, maxItems: maxBatchRecords };
+      const turn = () => this.#producer.turn({ topic, partition });
+      queue = new AppendQueue((batch) => this.#send(topic, partition, batch), limits, turn);
       this.#queues.set(name, queue);
     }
     return queue.add({ item: record, bytes }).then((offset) => ({ topic, partition, offset }));
@@ -321,12 +317,11 @@ class KafkaLog implements Log {
 
   /** One record batch. @returns the offset of its first record, once all replicas in sync have it */
   async #send(topic: string, partition: number, records: readonly OutRecord[]): Promise<number> {
-    const messages = records.map(({ key, value, headers }) => ({ partition, key, value: bufferOf(value), headers: { ...headers } }));
     const until = performance.now() + patienceMs;
     for (let pauseMs = 50; ; pauseMs = Math.min(2 * pauseMs, 1000)) {
       try {
-        const [answer] = await this.#producer.send({ topic, messages, acks: -1, timeout: requestTimeoutMs });
-        return Number(answer!.baseOffset);
+        // Without the acknowledgement of a batch it is sent again: a record may come twice, which the port allows.
+        return await this.#producer.append({ topic, partition, records });
       } catch (error) {
         const failure = named(error, `append to ${topic}`);
         if (!mayPass(failure) || performance.now() + pauseMs > until) throw failure;
@@ -490,7 +485,7 @@ class KafkaMember implements GroupMember {
     await leaving(this.#committing.then(() => this.#commit()));
     const consumer = this.#consumer;
     this.#consumer = undefined;
-    await leaving(Promise.allSettled([consumer?.disconnect(), this.#fetcher.disconnect()]));
+    await leaving(Promise.allSettled([consumer?.disconnect(), this.#fetcher.leaders.disconnect()]));
     this.#setup.onLeft();
   }
 
@@ -648,7 +643,7 @@ class KafkaMember implements GroupMember {
     if (!this.#isMember) return;
     const wants = this.#held.wants();
     if (wants.length === 0) return;
-    void this.#fetcher
+    void this.#fetcher.leaders
       .byBroker(wants)
       .then((byBroker) => {
         for (const [broker, theirs] of byBroker) {
@@ -690,7 +685,7 @@ class KafkaMember implements GroupMember {
   async #stumbled(error: unknown): Promise<void> {
     this.#setup.logger.debug({ err: error }, "could not fetch, trying again");
     await untilAborted(delay(100), [this.#setup.stopping]);
-    await this.#fetcher.recover(error).catch(() => {});
+    await this.#fetcher.leaders.recover(error).catch(() => {});
     this.#changes.announce();
   }
 
@@ -768,18 +763,18 @@ class PositionReader {
   }
 
   async disconnect(): Promise<void> {
-    await this.#fetcher.disconnect();
+    await this.#fetcher.leaders.disconnect();
   }
 
   async #fetch(at: Position, maxBytes: number, waitMs: number): Promise<{ records: LogRecord[] } | PartitionEnds> {
     try {
-      const [[broker] = []] = await this.#fetcher.byBroker([at]);
+      const [[broker] = []] = await this.#fetcher.leaders.byBroker([at]);
       if (broker === undefined) throw new PipelineError("LOG_UNAVAILABLE", `partition ${at.partition} of ${at.topic} has no leader now`);
       const [answer] = await this.#fetcher.fetch(broker, [at], maxBytes, waitMs);
       return { records: answer?.records ?? [] };
     } catch (error) {
       if (outOfRange(error) === undefined) {
-        await this.#fetcher.recover(error).catch(() => {});
+        await this.#fetcher.leaders.recover(error).catch(() => {});
         throw error;
       }
       const ends = await this.#log.ends(at.topic);
@@ -790,24 +785,10 @@ class PositionReader {
 
 /** Kafka's Fetch request: the next records of some partitions of one broker, by position. kafkajs has it for its consumers only. */
 class Fetcher {
-  readonly #cluster: Cluster;
+  readonly leaders: KafkaLeaders;
 
   constructor(cluster: Cluster) {
-    this.#cluster = cluster;
-  }
-
-  /** Groups positions by the broker that leads their partition. */
-  async byBroker<T extends Position>(wants: readonly T[]): Promise<Map<string, T[]>> {
-    await this.#cluster.connect();
-    await this.#cluster.addMultipleTargetTopics([...new Set(wants.map(({ topic }) => topic))]);
-    await this.#cluster.refreshMetadataIfNecessary();
-    const byBroker = new Map<string, T[]>();
-    for (const want of wants) {
-      for (const broker of Object.keys(this.#cluster.findLeaderForPartitions(want.topic, [want.partition]))) {
-        byBroker.set(broker, [...(byBroker.get(broker) ?? []), want]);
-      }
-    }
-    return byBroker;
+    this.leaders = new KafkaLeaders(cluster);
   }
 
   /**
@@ -815,7 +796,7 @@ class Fetcher {
    * comes, however large it is
    */
   async fetch<T extends Position>(nodeId: string, wants: readonly T[], maxBytes: number, waitMs: number) {
-    const broker = await this.#cluster.findBroker({ nodeId });
+    const broker = await this.leaders.broker(nodeId);
     const topics = [...new Set(wants.map(({ topic }) => topic))].map((topic) => ({
       topic,
       partitions: wants
@@ -834,18 +815,6 @@ class Fetcher {
       }),
     );
   }
-
-  /** After a failure: forgets a connection that broke, and asks who leads what now. */
-  async recover(error: unknown): Promise<void> {
-    const { host, port } = error as { host?: string; port?: number };
-    if (host !== undefined && port !== undefined) this.#cluster.removeBroker({ host, port });
-    await this.#cluster.connect();
-    await this.#cluster.refreshMetadata();
-  }
-
-  async disconnect(): Promise<void> {
-    await this.#cluster.disconnect();
-  }
 }
 
 type FetchedMessage = KafkaMessage & { readonly isControlRecord?: boolean };
@@ -854,16 +823,6 @@ type FetchAnswer = {
     readonly topicName: string;
     readonly partitions: readonly { readonly partition: number; readonly messages: readonly FetchedMessage[] }[];
   }[];
-};
-
-/** What kafkajs' brokers send their own requests with, and its types leave out. */
-type BrokerConnection = {
-  readonly connectionPool: {
-    send<T>(exchange: {
-      readonly request: typeof metadataRequest & { encode(): Promise<{ readonly buf: Buffer; readonly buffer: Buffer }> };
-      readonly response: { decode(payload: Buffer): Promise<{ readonly id: T }>; parse(decoded: { readonly id: T }): Promise<T> };
-    }): Promise<T>;
-  };
 };
 
 function clientOf({ brokers, clientId, ssl, sasl, logger }: KafkaLogOptions): Kafka {
@@ -929,16 +888,14 @@ function wireBytes({ key, value, headers = {} }: OutRecord): number {
   return value.length + texts.reduce((sum, text) => sum + Buffer.byteLength(text) + 20, 0) + 100;
 }
 
-const bufferOf = ({ buffer, byteOffset, length }: Uint8Array) => Buffer.from(buffer, byteOffset, length);
-
-/** A record of its own memory: kafkajs' would keep the whole answer of a fetch alive. */
+/** A record whose value is a view of the whole answer that brought it: whoever keeps one for long copies it, as envelope codecs do. */
 function recordOf(topic: string, partition: number, { offset, key, value, headers = {}, timestamp }: KafkaMessage): LogRecord {
   return {
     topic,
     partition,
     offset: Number(offset),
     key: key?.toString() ?? "",
-    value: new Uint8Array(value ?? []),
+    value: value === null ? new Uint8Array() : new Uint8Array(value.buffer, value.byteOffset, value.length),
     headers: Object.fromEntries(Object.entries(headers).map(([name, text]) => [name, `${Array.isArray(text) ? text.at(-1) : text}`])),
     timestampMs: Number(timestamp),
   };
@@ -1030,5 +987,18 @@ function quietIdleQueues(): void {
   const schedule = prototype.scheduleCheckPendingRequests;
   prototype.scheduleCheckPendingRequests = function (this: RequestQueue) {
     if (this.pending.length > 0) schedule.call(this);
+  };
+}
+
+/** kafkajs copies each request twice, into buffers of the next power of two that it clears first: these are as long as need be. */
+function growAsNeeded(): void {
+  type Encoder = { buf: Buffer; offset: number; ensureAvailable(length: number): void };
+  const { prototype } = createRequire(import.meta.url)("kafkajs/src/protocol/encoder") as { prototype: Encoder };
+  prototype.ensureAvailable = function (this: Encoder, length: number) {
+    const needed = this.offset + length;
+    if (needed <= this.buf.length) return;
+    const grown = Buffer.allocUnsafe(Math.max(needed, 2 * this.buf.length));
+    this.buf.copy(grown, 0, 0, this.offset);
+    this.buf = grown; // what is beyond `offset` never leaves it
   };
 }

@@ -12,9 +12,12 @@ const MIN_LONG = -(2 ** 52);
 export class AvroReader {
   readonly buf: Buffer;
   pos = 0;
+  readonly #copies: boolean;
 
-  constructor(bytes: Uint8Array) {
+  /** @param copies whether byte strings are copies, so that what is kept of a message does not keep the whole message */
+  constructor(bytes: Uint8Array, copies = true) {
     this.buf = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.#copies = copies;
   }
 
   /** @throws {RangeError} when the integer does not end, is not in its shortest form, or is none that avsc writes faithfully */
@@ -49,9 +52,9 @@ export class AvroReader {
     this.readLong();
   }
 
-  /** A copy, so that what is kept of a message does not keep the whole message. */
   readFixed(length: number): Buffer {
-    return Buffer.from(this.#take(length));
+    const bytes = this.#take(length);
+    return this.#copies ? Buffer.from(bytes) : bytes;
   }
 
   readBytes(): Buffer {

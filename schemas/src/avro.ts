@@ -71,6 +71,8 @@ export type EnvelopeCodec<T> = {
   claims(bytes: Uint8Array): boolean;
   /** @throws {PipelineError} FRAME_MALFORMED when the bytes are no envelope of this kind in a known version */
   decode(bytes: Uint8Array): T;
+  /** As `decode`, but byte strings are views of `bytes`: for a look at a message that is not kept. */
+  view(bytes: Uint8Array): T;
 };
 
 /** One version of an envelope: its Avro schema, and how what it holds becomes the newest version's value. */
@@ -91,33 +93,55 @@ export function envelopeCodec<T>(letter: string, versions: readonly EnvelopeVers
     encode(value, version = types.length) {
       const type = types[version - 1];
       if (type === undefined) throw new RangeError(`kind ${letter} has no version ${version}`);
-      return Buffer.concat([heads[version - 1]!, type.toBuffer(value)]);
+      return encodeBehind(heads[version - 1]!, type, value);
     },
-    decode(bytes) {
-      const version = bytes[1] ?? 0;
-      if (bytes[0] !== kind || version < 1 || version > types.length) {
-        throw new PipelineError("FRAME_MALFORMED", `these bytes are no envelope of kind ${letter} in a version from 1 to ${types.length}`, {
-          length: bytes.length,
-        });
-      }
-      try {
-        const value = read<T>(types[version - 1]!, bytes.subarray(2));
-        return versions[version - 1]!.upgrade?.(value) ?? value;
-      } catch (error) {
-        throw new PipelineError(
-          "FRAME_MALFORMED",
-          `the envelope of kind ${letter} does not follow its schema`,
-          { length: bytes.length, version },
-          error,
-        );
-      }
-    },
+    decode: (bytes) => decode(bytes, true),
+    view: (bytes) => decode(bytes, false),
   };
+
+  function decode(bytes: Uint8Array, copies: boolean): T {
+    const version = bytes[1] ?? 0;
+    if (bytes[0] !== kind || version < 1 || version > types.length) {
+      throw new PipelineError("FRAME_MALFORMED", `these bytes are no envelope of kind ${letter} in a version from 1 to ${types.length}`, {
+        length: bytes.length,
+      });
+    }
+    try {
+      const value = read<T>(types[version - 1]!, bytes.subarray(2), copies);
+      return versions[version - 1]!.upgrade?.(value) ?? value;
+    } catch (error) {
+      throw new PipelineError(
+        "FRAME_MALFORMED",
+        `the envelope of kind ${letter} does not follow its schema`,
+        { length: bytes.length, version },
+        error,
+      );
+    }
+  }
+}
+
+/** What everything is written into first: longer than any frame. avsc's own starts with 1 KiB and writes what is longer twice. */
+let scratch = Buffer.allocUnsafeSlow(128 * 1024);
+
+/**
+ * A head and the value's binary form behind it, in a buffer of just that length.
+ * @throws {Error} when the value does not follow the type
+ */
+export function encodeBehind(head: Uint8Array, type: avro.Type, value: unknown): Buffer {
+  scratch.set(head);
+  let end = type.encode(value, scratch, head.length);
+  if (end < 0) {
+    // What is missing. Kept: more of that length will come.
+    scratch = Buffer.allocUnsafeSlow(2 * (scratch.length - end));
+    scratch.set(head);
+    end = type.encode(value, scratch, head.length);
+  }
+  return Buffer.from(scratch.subarray(0, end));
 }
 
 /** @throws whatever shows that the body does not follow the type */
-function read<T>(type: avro.Type, body: Uint8Array): T {
-  const reader = new AvroReader(body);
+function read<T>(type: avro.Type, body: Uint8Array, copies: boolean): T {
+  const reader = new AvroReader(body, copies);
   const value = (type as unknown as { _read(reader: AvroReader): T })._read(reader);
   if (reader.pos !== body.length) throw new RangeError("bytes follow the envelope");
   return value;

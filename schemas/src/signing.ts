@@ -2,7 +2,7 @@ import { hash, type KeyObject } from "node:crypto";
 import frameStatementV1 from "./avro/frame-statement.v1.json" with { type: "json" };
 import gapStatementV1 from "./avro/gap-statement.v1.json" with { type: "json" };
 import scoreStatementV1 from "./avro/score-statement.v1.json" with { type: "json" };
-import { avroType } from "./avro.ts";
+import { avroType, encodeBehind } from "./avro.ts";
 import { isSignedBy, signBytes } from "./ed25519.ts";
 import type { CiphertextKind, Frame, Gap, Part, Score } from "./envelopes.ts";
 
@@ -64,5 +64,5 @@ function withReplyHashes({ replies, ...rest }: Omit<Score, "signature">): object
 function statement(what: string, schema: object): (fields: object) => Buffer {
   const type = avroType(schema);
   const head = Buffer.from(`${what}\n`);
-  return (fields) => Buffer.concat([head, type.toBuffer(fields)]);
+  return (fields) => encodeBehind(head, type, fields);
 }

@@ -44,7 +44,7 @@ export type AdmittedFrame = { readonly frame: Frame; readonly isRepeated: boolea
  */
 export function admitFrame(arrival: Arrival, { registry, catalogue, isDurable }: AdmissionRules, nowMs: number): AdmittedFrame {
   checkLength(arrival.payload, LARGEST_FRAME_BYTES);
-  const frame = frameCodec.decode(arrival.payload);
+  const frame = frameCodec.view(arrival.payload);
   checkWork(arrival, workOf(frame));
   const { plant, signers } = checkSender(arrival, frame, registry, nowMs);
   checkSignature(isPartSigned(frame, frame, signers));

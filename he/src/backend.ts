@@ -42,16 +42,19 @@ export interface Evaluator extends Disposable {
   multiply(ciphertext: Uint8Array, form: "full" | "seeded", polynomials: readonly PreparedPolynomial[]): CiphertextResidues[];
   /**
    * The products, to each of which a fresh encryption of zero was added: what may leave the service once it is flooded.
-   * @param positions coefficients of c0 that will leave; the others are zero in what is returned, since they are not sanitised
+   * @param positions coefficients of c0 that will leave; the others are zero in what `use` is given, since they are not sanitised
+   * @param use is given each product, in coefficient form, for as long as it runs: the next one takes its place
+   * @returns [polynomials] what `use` returned
    * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE, CIPHERTEXT_TRANSPARENT
    */
-  multiplySanitised(
+  multiplySanitised<T>(
     ciphertext: Uint8Array,
     form: "full" | "seeded",
     polynomials: readonly PreparedPolynomial[],
     zeros: ZeroSource,
     positions: readonly number[],
-  ): CiphertextResidues[];
+    use: (product: CiphertextResidues, output: number) => T,
+  ): T[];
   /**
    * A source of fresh encryptions of zero under a plant's key.
    * @throws {PipelineError} KEY_MISMATCH

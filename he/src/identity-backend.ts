@@ -47,8 +47,10 @@ export function openIdentityEvaluator(params: Params): Evaluator {
       return handle;
     },
     multiply,
-    multiplySanitised: (ciphertext, form, polynomials, _zeros, positions) =>
-      multiply(ciphertext, form, polynomials).map(({ c0, c1 }) => ({ c0: spread(pick(c0, positions), positions, params.n), c1 })),
+    multiplySanitised: (ciphertext, form, polynomials, _zeros, positions, use) =>
+      multiply(ciphertext, form, polynomials).map(({ c0, c1 }, output) =>
+        use({ c0: spread(pick(c0, positions), positions, params.n), c1 }, output),
+      ),
     openZeros(publicKey) {
       checkKey(publicKey);
       return { next: () => ({ c0: new Uint32Array(2 * params.n), c1: new Uint32Array(2 * params.n) }), [Symbol.dispose]() {} };

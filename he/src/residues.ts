@@ -51,13 +51,17 @@ export function pack(residues: Residues, bits: number): Uint8Array {
   return new Uint8Array(words.buffer, 0, packedLength(count, bits));
 }
 
+/** Whole words of what is unpacked, with two to spare so that no loop reads past the end; used over and over, and it aligns them. */
+let packedWords = new Uint32Array(0);
+
 /**
  * Unpacks what `pack` made and checks that every residue is below q.
- * @returns [2 * count] low and high words
+ * @param into [2 * count] words that take the residues; default: new ones
+ * @returns `into`: low and high words
  * @throws {PipelineError} FRAME_WRONG_LENGTH when `bytes` is not exactly packedLength(count, bits of q) long;
  *   RESIDUE_OUT_OF_RANGE when a residue is q or more, or padding bits are not zero
  */
-export function unpack(bytes: Uint8Array, count: number, q: bigint): Residues {
+export function unpack(bytes: Uint8Array, count: number, q: bigint, into: Residues = new Uint32Array(2 * count)): Residues {
   const bits = q.toString(2).length;
   if (bytes.length !== packedLength(count, bits)) {
     throw new PipelineError(
@@ -65,40 +69,31 @@ export function unpack(bytes: Uint8Array, count: number, q: bigint): Residues {
       `${count} residues of ${bits} bits take ${packedLength(count, bits)} bytes, not ${bytes.length}`,
     );
   }
-  // Whole words, with one to spare, so that the loop below never reads past the end; the copy also aligns them.
-  const words = new Uint32Array((bytes.length >> 2) + 2);
-  new Uint8Array(words.buffer).set(bytes);
-  const residues = new Uint32Array(2 * count);
-  const highBits = bits - 32;
-  const mask = 2 ** highBits - 1;
-  const qLow = Number(q & 0xffffffffn);
-  const qHigh = Number(q >> 32n);
-  let used = 0;
-  let o = 0;
-  for (let i = 0; i < residues.length; i += 2) {
-    const w0 = words[o]!;
-    const w1 = words[o + 1]!;
-    const low = used === 0 ? w0 : ((w0 >>> used) | (w1 << (32 - used))) >>> 0;
-    let high = w1 >>> used;
-    if (used + highBits > 32) high |= words[o + 2]! << (32 - used);
-    high = (high & mask) >>> 0;
-    if (high > qHigh || (high === qHigh && low >= qLow)) {
-      throw new PipelineError("RESIDUE_OUT_OF_RANGE", `residue ${i / 2} is not below q`, { index: i / 2 });
-    }
-    residues[i] = low;
-    residues[i + 1] = high;
-    used += highBits;
-    o += 1;
-    if (used >= 32) {
-      used -= 32;
-      o += 1;
-    }
-  }
   const padding = bytes.length * 8 - count * bits;
   if (padding > 0 && bytes.at(-1)! >>> (8 - padding) !== 0) {
     throw new PipelineError("RESIDUE_OUT_OF_RANGE", "the padding behind the last residue is not zero", { padding });
   }
-  return residues;
+  const needed = (bytes.length >> 2) + 3;
+  if (packedWords.length < needed) packedWords = new Uint32Array(needed);
+  const words = packedWords;
+  new Uint8Array(words.buffer).set(bytes);
+  const mask = 2 ** (bits - 32) - 1;
+  const qLow = Number(q & 0xffffffffn);
+  const qHigh = Number(q >> 32n);
+  for (let i = 0, at = 0; i < 2 * count; i += 2, at += bits) {
+    const word = at >>> 5;
+    const shift = at & 31;
+    const middle = words[word + 1]!;
+    // A shift by 32 is a shift by 0 in JavaScript, hence the two steps. What lies behind the last byte is masked away.
+    const low = ((words[word]! >>> shift) | ((middle << 1) << (31 - shift))) >>> 0;
+    const high = ((middle >>> shift) | ((words[word + 2]! << 1) << (31 - shift))) & mask;
+    if (high >= qHigh && (high > qHigh || low >= qLow)) {
+      throw new PipelineError("RESIDUE_OUT_OF_RANGE", `residue ${i / 2} is not below q`, { index: i / 2 });
+    }
+    into[i] = low;
+    into[i + 1] = high;
+  }
+  return into;
 }
 
 /** Whether every residue is below q. */
@@ -174,30 +169,31 @@ export function addIntegers(target: Residues, at: ArrayLike<number>, values: Arr
   }
 }
 
-/** The residues of k * factor modulo q for k from -largest to largest, [2 * (2 * largest + 1)] words. */
-export function multiplesOf(factor: number, largest: number, q: bigint): Residues {
-  const multiples = new Uint32Array(2 * (2 * largest + 1));
-  for (let k = -largest; k <= largest; k++) setResidue(multiples, k + largest, BigInt(k) * BigInt(factor), q);
-  return multiples;
-}
-
 /**
- * target += table[largest + index] modulo q, residue by residue.
- * @param table of `multiplesOf(factor, largest, q)`: what is added is that multiple of its factor
- * @param indices [count] from -largest to largest
+ * target += t * factors modulo q, residue by residue.
+ * @param t a power of two
+ * @param factors [count] with |t * factor| < q
  */
-export function addFromTable(target: Residues, table: Residues, largest: number, indices: Int8Array, q: bigint): void {
+export function addMultiples(target: Residues, t: number, factors: Int8Array, q: bigint): void {
   const qLow = Number(q & 0xffffffffn);
   const qHigh = Number(q >> 32n);
-  for (let i = 0, k = 0; i < target.length; i += 2, k++) {
-    const from = 2 * (indices[k]! + largest);
-    let low = target[i]! + table[from]!;
-    let high = target[i + 1]! + table[from + 1]!;
-    if (low >= 0x1_0000_0000) {
-      low -= 0x1_0000_0000;
-      high += 1;
-    }
-    if (high > qHigh || (high === qHigh && low >= qLow)) {
+  const tLow = t < 0x1_0000_0000 ? t : 0;
+  const tHigh = t < 0x1_0000_0000 ? 0 : t / 0x1_0000_0000;
+  for (let i = 0, k = 0; k < factors.length; i += 2, k++) {
+    const factor = factors[k]!;
+    let low = target[i]! + factor * tLow;
+    // Without a branch, since nobody can foretell the sign.
+    const carry = Math.floor(low / 0x1_0000_0000);
+    low -= carry * 0x1_0000_0000;
+    let high = target[i + 1]! + factor * tHigh + carry;
+    if (high < 0) {
+      low += qLow;
+      high += qHigh;
+      if (low >= 0x1_0000_0000) {
+        low -= 0x1_0000_0000;
+        high += 1;
+      }
+    } else if (high > qHigh || (high === qHigh && low >= qLow)) {
       low -= qLow;
       high -= qHigh;
       if (low < 0) {

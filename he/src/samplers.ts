@@ -8,29 +8,39 @@ import { randomFillSync } from "node:crypto";
 /** Fills an array with random bits. */
 export type RandomWords = (words: Uint32Array) => unknown;
 
+/** Used over and over: each sampler fills what it reads of it, and nobody else sees it. */
+let scratch = new Uint32Array(0);
+
+function draw(count: number, random: RandomWords): Uint32Array {
+  if (scratch.length < count) scratch = new Uint32Array(count);
+  const words = scratch.subarray(0, count);
+  random(words);
+  return words;
+}
+
 /** Largest absolute value of an error: 21 bits counted up and 21 down. */
-export const LARGEST_ERROR = 21;
+const LARGEST_ERROR = 21;
 
 /** The five digits of a byte below 3^5 in base three, each less one. */
 const DIGITS = Int8Array.from({ length: 5 * 243 }, (_, i) => (Math.floor(Math.floor(i / 5) / 3 ** (i % 5)) % 3) - 1);
 
-/** @returns [count] independent integers, uniform on {-1, 0, 1}: of bytes below 3^5 the digits in base three, others are thrown away */
-export function sampleTernary(count: number, random: RandomWords = randomFillSync): Int32Array {
-  const ternary = new Int32Array(count);
+/** Independent integers, uniform on {-1, 0, 1}: of bytes below 3^5 the digits in base three; other bytes are thrown away. */
+export function sampleTernary(into: Int32Array, random: RandomWords = randomFillSync): void {
+  const count = into.length;
   // 5 % of the bytes are thrown away; where an eighth more do not suffice, there are more.
-  const words = new Uint32Array(Math.ceil(count / 5 / 4 + count / 160));
-  const bytes = new Uint8Array(words.buffer);
-  let next = bytes.length;
+  const wordCount = Math.ceil(count / 5 / 4 + count / 160);
+  let bytes: Uint8Array = new Uint8Array(0);
+  let next = 0;
   for (let i = 0; i < count; ) {
     if (next === bytes.length) {
-      random(words);
+      const words = draw(wordCount, random);
+      bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
       next = 0;
     }
     const byte = bytes[next++]!;
     if (byte >= 243) continue;
-    for (let k = 5 * byte; k < 5 * byte + 5 && i < count; k++) ternary[i++] = DIGITS[k]!;
+    for (let k = 5 * byte; k < 5 * byte + 5 && i < count; k++) into[i++] = DIGITS[k]!;
   }
-  return ternary;
 }
 
 const EACH_2 = 0x55555555;
@@ -38,12 +48,10 @@ const EACH_4 = 0x33333333;
 const EACH_8 = 0x0f0f0f0f;
 const BITS_21 = 0x1fffff;
 
-/** @returns [count] independent errors, centred binomial: the ones among 21 random bits less those among 21 others, -21 to 21 */
-export function sampleErrors(count: number, random: RandomWords = randomFillSync): Int8Array {
-  const words = new Uint32Array(2 * count);
-  random(words);
-  const errors = new Int8Array(count);
-  for (let i = 0; i < count; i++) {
+/** Independent errors, centred binomial: the ones among 21 random bits less those among 21 others, -21 to 21. */
+export function sampleErrors(into: Int8Array, random: RandomWords = randomFillSync): void {
+  const words = draw(2 * into.length, random);
+  for (let i = 0; i < into.length; i++) {
     // The ones of a and the zeros of b are counted together; b's ones are 21 less its zeros.
     let a = words[2 * i]! & BITS_21;
     let b = ~words[2 * i + 1]! & BITS_21;
@@ -51,9 +59,8 @@ export function sampleErrors(count: number, random: RandomWords = randomFillSync
     b -= (b >>> 1) & EACH_2;
     const fours = (a & EACH_4) + ((a >>> 2) & EACH_4) + (b & EACH_4) + ((b >>> 2) & EACH_4);
     const eights = (fours & EACH_8) + ((fours >>> 4) & EACH_8);
-    errors[i] = (Math.imul(eights, 0x01010101) >>> 24) - LARGEST_ERROR;
+    into[i] = (Math.imul(eights, 0x01010101) >>> 24) - LARGEST_ERROR;
   }
-  return errors;
 }
 
 /**
@@ -61,8 +68,7 @@ export function sampleErrors(count: number, random: RandomWords = randomFillSync
  * @param bits 0 to 52
  */
 export function sampleUniform(count: number, bits: number, random: RandomWords = randomFillSync): Float64Array {
-  const words = new Uint32Array(2 * count);
-  random(words);
+  const words = draw(2 * count, random);
   const drawn = bits + 1;
   const values = new Float64Array(count);
   for (let i = 0; i < count; i++) {

@@ -47,8 +47,9 @@ export function scoreBatch(
   checkLanes(lanes, params.n, featureCount);
   const positions = lanes.map((lane) => scorePosition(lane, featureCount));
   const form = head.keyMode === "public" ? "full" : "seeded";
-  const products = evaluator.multiplySanitised(ciphertext, form, polynomials, zeros, positions);
-  return products.map((product, output) => finishReply(head, output, product, lanes));
+  return evaluator.multiplySanitised(ciphertext, form, polynomials, zeros, positions, (product, output) =>
+    finishReply(head, output, product, lanes),
+  );
 }
 
 /**

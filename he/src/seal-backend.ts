@@ -1,9 +1,11 @@
+import { randomFillSync } from "node:crypto";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import type { Ciphertext, Plaintext, SecretKey } from "node-seal";
 import type { EncryptionKey, Evaluator, FrameEncryptor, PreparedPolynomial, ZeroSource } from "./backend.ts";
+import { CiphertextMemory } from "./ciphertext-memory.ts";
 import type { Params } from "./params.ts";
-import { addFromTable, multiplesOf, pick, type Residues, spread } from "./residues.ts";
-import { LARGEST_ERROR, sampleErrors, sampleTernary } from "./samplers.ts";
+import { addMultiples, pick, type Residues, spread } from "./residues.ts";
+import { sampleErrors, sampleTernary } from "./samplers.ts";
 import { SealLayout, uncompressedKey } from "./seal-layout.ts";
 import { openSeal, type SealSession } from "./seal-module.ts";
 import { type CiphertextResidues, decodeFull, decodeSeeded, encodeFull, encodeSeeded } from "./wire.ts";
@@ -55,7 +57,6 @@ export async function openSealEvaluator(params: Params): Promise<Evaluator> {
   using opened = new DisposableStack();
   const session = opened.use(await openSeal(params));
   const { seal, context } = session;
-  const none = seal.ComprModeType.none;
   const layout = opened.use(new SealLayout(session, seededTemplate(session)));
   const evaluator = opened.use(new seal.Evaluator(context));
   const parmsId = opened.use(context.firstParmsId());
@@ -65,7 +66,9 @@ export async function openSealEvaluator(params: Params): Promise<Evaluator> {
   const random = opened.use(new seal.Plaintext());
   const prepared = new WeakMap<PreparedPolynomial, Plaintext>();
   const keys = new WeakMap<ZeroSource, Ciphertext>();
-  const errors = multiplesOf(params.t, LARGEST_ERROR, params.q);
+  const ternary = new Int32Array(params.n);
+  const small = new Int8Array(params.n);
+  const memory = openMemory(session, layout);
   const owned = opened.move();
 
   const load = (ciphertext: Uint8Array, form: "full" | "seeded") => {
@@ -81,16 +84,22 @@ export async function openSealEvaluator(params: Params): Promise<Evaluator> {
   };
   const inCoefficients = (cipher: Ciphertext) => {
     evaluator.cipherTransformFromNttInplace(cipher);
-    return layout.splitFull(cipher.saveToArray(none));
+    return memory.view(cipher);
   };
+  const copied = ({ c0, c1 }: CiphertextResidues): CiphertextResidues => ({ c0: c0.slice(), c1: c1.slice() });
   /** What a public-key encryption of zero is but for its errors: the key (p0, p1) times a fresh ternary u; in NTT form, in `zero`. */
   const multiplyKey = (key: Ciphertext) => {
-    layout.loadPlain(sampleTernary(params.n), random);
+    sampleTernary(ternary);
+    layout.loadPlain(ternary, random);
     evaluator.plainTransformToNttInplace(random, parmsId);
     evaluator.multiplyPlain(key, random, zero);
   };
-  /** The errors of one polynomial, times t. They are drawn in coefficient form, so they need no transform where that is what is wanted. */
-  const addErrors = (to: Residues) => addFromTable(to, errors, LARGEST_ERROR, sampleErrors(params.n), params.q);
+  /** Fresh errors times t. They are drawn in coefficient form, so they need no transform where that is what is wanted. */
+  const addErrors = (to: Residues) => {
+    const drawn = small.subarray(0, to.length / 2);
+    sampleErrors(drawn);
+    addMultiples(to, params.t, drawn, params.q);
+  };
   return {
     prepare(coefficients) {
       const plain = new seal.Plaintext();
@@ -107,14 +116,14 @@ export async function openSealEvaluator(params: Params): Promise<Evaluator> {
         // SEAL refuses products with zero, since their ciphertexts are transparent.
         if (plain.isZero()) return { c0: new Uint32Array(2 * params.n), c1: new Uint32Array(2 * params.n) };
         evaluator.multiplyPlain(input, plain, product);
-        return inCoefficients(product);
+        return copied(inCoefficients(product));
       });
     },
-    multiplySanitised(ciphertext, form, polynomials, zeros, positions) {
+    multiplySanitised(ciphertext, form, polynomials, zeros, positions, use) {
       const key = keys.get(zeros);
       if (key === undefined) throw new TypeError("these zeros are another evaluator's");
       load(ciphertext, form);
-      return polynomials.map((polynomial): CiphertextResidues => {
+      return polynomials.map((polynomial, output) => {
         const plain = plainOf(polynomial);
         multiplyKey(key);
         if (!plain.isZero()) {
@@ -124,8 +133,8 @@ export async function openSealEvaluator(params: Params): Promise<Evaluator> {
         const { c0, c1 } = inCoefficients(zero);
         addErrors(c1);
         const kept = pick(c0, positions);
-        addFromTable(kept, errors, LARGEST_ERROR, sampleErrors(positions.length), params.q);
-        return { c0: spread(kept, positions, params.n), c1 };
+        addErrors(kept);
+        return use({ c0: spread(kept, positions, params.n), c1 }, output);
       });
     },
     openZeros(publicKeyBytes) {
@@ -139,7 +148,7 @@ export async function openSealEvaluator(params: Params): Promise<Evaluator> {
       const zeros: ZeroSource = {
         next() {
           multiplyKey(key);
-          const fresh = inCoefficients(zero);
+          const fresh = copied(inCoefficients(zero));
           addErrors(fresh.c0);
           addErrors(fresh.c1);
           return fresh;
@@ -152,6 +161,19 @@ export async function openSealEvaluator(params: Params): Promise<Evaluator> {
     memoryBytes: () => session.memoryBytes(),
     [Symbol.dispose]: () => owned.dispose(),
   };
+}
+
+function openMemory(session: SealSession, layout: SealLayout): CiphertextMemory {
+  const { n } = session.params;
+  using cipher = new session.seal.Ciphertext();
+  const residues = new Uint32Array(4 * n);
+  // Low words only: every q has more than 32 bits.
+  const random = randomFillSync(new Uint32Array(2 * n));
+  random.forEach((word, i) => {
+    residues[2 * i] = word;
+  });
+  layout.loadFull({ c0: residues.subarray(0, 2 * n), c1: residues.subarray(2 * n) }, true, cipher);
+  return new CiphertextMemory(session, cipher, residues);
 }
 
 function loadKey(load: () => void): void {

@@ -10,6 +10,8 @@ export type SealSession = Disposable & {
   readonly seal: MainModule;
   readonly context: SEALContext;
   readonly params: Params;
+  /** The WASM memory; another buffer once it has grown. */
+  memory(): ArrayBufferLike;
   /** Size of the WASM memory in bytes; it grows and never shrinks. */
   memoryBytes(): number;
 };
@@ -51,7 +53,8 @@ export async function openSeal(params: Params): Promise<SealSession> {
     seal,
     context,
     params,
-    memoryBytes: () => memory?.buffer.byteLength ?? 0,
+    memory: () => memory!.buffer,
+    memoryBytes: () => memory!.buffer.byteLength,
     [Symbol.dispose]: () => context.delete(),
   };
 }

@@ -12,6 +12,8 @@ import type { PlantsFigures, PlantsOptions, PlantsOrder } from "./plants-process
 import { Measured, type Usage, usageOf } from "./process.ts";
 
 const PLANTS = fileURLToPath(new URL("plants-process.ts", import.meta.url));
+/** What docs/operations.md advises: without a bound Node lets garbage pile up, as long as the machine has memory. */
+const NODE = ["--max-old-space-size=256", "--max-semi-space-size=8"];
 const STARTED = /(stream processor|model service) started/;
 
 export type ManyPlantsOptions = Omit<PlantsOptions, "model"> & {
@@ -91,17 +93,17 @@ export class ManyPlants implements AsyncDisposable {
       ...common("model-service"),
       ...{ deployments: [{ deployment, heads }], signingKey: "model-service/signing-key.json", threads },
     });
-    for (const name of ["stream-processor", "model-service"]) {
-      await timed(`${name} started`, async () => {
-        const args = [...node, SMILE, name, "--config", `service/${name}.json`];
-        const service = run(name, args, false);
+    await timed("services started", async () => {
+      const services = ["stream-processor", "model-service"].map((name) => {
+        const service = run(name, [...NODE, ...node, SMILE, name, "--config", `service/${name}.json`], false);
         this.#usage.set(name, () => {
           if (!service.isRunning) throw new Error(`the ${name} ended:\n${service.lastLines()}`);
           return service.usage();
         });
-        await service.line(STARTED);
+        return service.line(STARTED);
       });
-    }
+      await Promise.all(services);
+    });
     await timed("clients connected", () => {
       this.#order({ connect: { frames: `mqtt://127.0.0.1:${ports[0]}`, scores: `mqtt://127.0.0.1:${ports[1]}` } });
       return this.#heard();

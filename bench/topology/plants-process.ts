@@ -28,6 +28,8 @@ export type PlantsOptions = {
   readonly model: ModelOptions;
   readonly plants: number;
   readonly gatewaysPerPlant: number;
+  /** Plants that fetch their scores, each by a connection of its own; fewer than all where a process may not open that many files. */
+  readonly consoles: number;
   /** Plants whose scores are decrypted and compared with the integer head's. */
   readonly sample: number;
 };
@@ -65,7 +67,7 @@ mkdirSync(join(folder, "registers"), { recursive: true });
 const pinned: { register: string; identity: string }[] = [];
 for await (const made of makePlants({ ...options, deployment, params, keyMode: options.model.keyMode })) {
   const { plant, identity } = made.register;
-  if (plants.length < options.sample) {
+  if (plants.length % Math.ceil(options.plants / options.sample) === 0) {
     for (const [keyId, secretKey] of made.secretKeys) {
       decryptors.set(keyId, await openDecryptor(params, secretKey, width, deployment.replies));
     }
@@ -100,7 +102,7 @@ process.on("message", (order: PlantsOrder) => {
 process.send?.({ ready: true });
 
 async function connect({ frames, scores }: { frames: string; scores: string }): Promise<void> {
-  await inGroups(plants, (plant) => openConsole(plant, scores));
+  await inGroups(plants.slice(0, options.consoles), (plant) => openConsole(plant, scores));
   await inGroups(machines, ({ gateway: { frame } }) => {
     const { promise, resolve: connected } = Promise.withResolvers<void>();
     senders.push(openMqttFrameSender({ url: frames, plant: frame.plant, gateway: frame.gateway, logger, onConnected: connected }));

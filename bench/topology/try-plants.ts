@@ -5,6 +5,8 @@ await using many = await ManyPlants.start(
   {
     plants: Number(plants),
     gatewaysPerPlant: Number(gatewaysPerPlant),
+
+    consoles: Math.min(Number(plants), 9800),
     sample: Math.min(50, Number(plants)),
     log: log as "kafka",
     partitions: 8,

@@ -21,7 +21,10 @@ export type DeliveryPace = {
   readonly batchDeliveries?: number;
   /** How long a batch waits for more; default 0: until the event loop has handed over what has arrived. */
   readonly batchWaitMs?: number;
-  /** How long nothing may have been stored until the cursor is sent again; default 2 s. */
+  /**
+   * How long nothing may have been stored until the cursor is sent again; default 2 s. Where nothing is stored for longer, each time twice
+   * as long, up to sixteen times: a plant with a window a minute would send thirty cursors for each score.
+   */
   readonly resendMs?: number;
 };
 
@@ -54,6 +57,7 @@ export interface DeliveryLoop extends Service {
 
 /** How long a stopping console waits for its last cursor to be acknowledged. */
 const LAST_CURSOR_MS = 1000;
+const LONGEST_RESENDS = 16;
 
 /**
  * Receives deliveries in the order of the service's log, reads them, and has them stored, each once. `done` rejects when storing fails;
@@ -82,12 +86,10 @@ export function startDeliveryLoop<T>(options: DeliveryLoopOptions<T>): DeliveryL
   let rereadFor: Delivery | undefined;
   let awaitedKey: string | undefined;
 
-  const link = options.openLink({ onConnected: askToResume, onDelivery });
+  const link = options.openLink({ onConnected, onDelivery });
   const cursorSender = new CursorSender((message) => link.sendCursor(message));
-  const resend = setInterval(() => {
-    if (!storedSinceResend) askToResume();
-    storedSinceResend = false;
-  }, resendMs);
+  let waitMs = resendMs;
+  let resend = setTimeout(resendCursor, waitMs);
 
   return {
     done: failed.promise,
@@ -96,7 +98,7 @@ export function startDeliveryLoop<T>(options: DeliveryLoopOptions<T>): DeliveryL
     awaitedKey: () => awaitedKey,
     [Symbol.asyncDispose]: async () => {
       if (stopping) return;
-      clearInterval(resend);
+      clearTimeout(resend);
       flush();
       stopping = true;
       cancelFlush();
@@ -106,6 +108,19 @@ export function startDeliveryLoop<T>(options: DeliveryLoopOptions<T>): DeliveryL
       failed.resolve();
     },
   };
+
+  function resendCursor(): void {
+    if (!storedSinceResend) askToResume();
+    waitMs = storedSinceResend ? Math.max(resendMs, waitMs / 2) : Math.min(2 * waitMs, LONGEST_RESENDS * resendMs);
+    storedSinceResend = false;
+    resend = setTimeout(resendCursor, waitMs);
+  }
+
+  /** Whatever was on its way is lost. */
+  function onConnected(): void {
+    waitMs = resendMs;
+    askToResume();
+  }
 
   function askToResume(): void {
     askedToResume = true;
@@ -157,7 +172,7 @@ export function startDeliveryLoop<T>(options: DeliveryLoopOptions<T>): DeliveryL
       }
     } catch (error) {
       stopping = true;
-      clearInterval(resend);
+      clearTimeout(resend);
       logger.error({ err: error, plant }, "deliveries cannot be stored");
       failed.reject(error);
     }

@@ -149,6 +149,9 @@ export class Egress implements AsyncDisposable {
   }
 }
 
+/** Consoles that have nothing to do ask again and again: an error with its stack each time would be most of what that costs. */
+const WITHOUT_ERROR = "a cursor came";
+
 /** Where one plant's feed stands. */
 class Feed {
   /** Offset to read next. */
@@ -185,7 +188,7 @@ class Feed {
 
   hear(cursor: CursorMessage): void {
     this.#heard = { ...cursor, resume: cursor.resume || this.#heard?.resume === true };
-    if (cursor.resume) this.#reading.abort();
+    if (cursor.resume) this.#reading.abort(WITHOUT_ERROR);
     this.#news.resolve();
     this.#news = Promise.withResolvers();
   }

@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { frameLength, replyLength } from "@smile/he/wire";
+import { switchedReplyLength } from "@smile/he/switched-reply";
+import { frameLength } from "@smile/he/wire";
 import { expect, it } from "vitest";
 import { chartSvg, resultPage } from "../harness/page.ts";
 import { changeTable, resultTable } from "../harness/print.ts";
@@ -19,14 +20,18 @@ const silent = () => {};
 it("counts whole envelopes: a ciphertext or reply, and at most 1 KB around it", async () => {
   const { result, charts } = await runSuite(bytes, quick, import.meta.dirname, silent);
   using windows = await encryptedWindows({ featureCount: 64, keyMode: "symmetric" }, 1);
-  const { params, lanes } = windows.plan;
-  const { upPerWindow, downPerScore } = result.headline;
+  const { params, lanes, replies } = windows.plan;
+  const { upPerWindow, downPerScore, downPerScoreExact } = result.headline;
   expect(lanes).toBe(32);
-  const around = { up: upPerWindow! * lanes - frameLength(params, "symmetric"), down: downPerScore! * lanes - replyLength(params, lanes) };
+  const around = {
+    up: upPerWindow! * lanes - frameLength(params, "symmetric"),
+    down: downPerScoreExact! * lanes - switchedReplyLength(params, replies!.bits, lanes),
+  };
   for (const extra of Object.values(around)) {
     expect(extra).toBeGreaterThan(64); // a signature at the least
     expect(extra).toBeLessThan(1024);
   }
+  expect(downPerScore!).toBeLessThan(downPerScoreExact!);
   // What is stored reads back as what it was, and both can be shown.
   expect(parseResult(JSON.stringify(result), "itself")).toEqual(result);
   expect(resultTable(result)).toContain("symmetric/F=64/up");

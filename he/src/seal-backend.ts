@@ -72,8 +72,8 @@ export async function openSealEvaluator(params: Params): Promise<Evaluator> {
   const owned = opened.move();
 
   const load = (ciphertext: Uint8Array, form: "full" | "seeded") => {
-    if (form === "full") layout.loadFull(decodeFull(params, ciphertext), true, input);
-    else layout.loadSeeded(decodeSeeded(params, ciphertext), input);
+    if (form === "full") layout.loadFull(decodeFull(params, ciphertext, layout.fullResidues), true, input);
+    else layout.loadSeeded(decodeSeeded(params, ciphertext, layout.seededResidues), input);
     // SEAL would throw in the middle of the work.
     if (input.isTransparent()) throw new PipelineError("CIPHERTEXT_TRANSPARENT", "the ciphertext is not encrypted");
   };

@@ -8,7 +8,7 @@ import { type CiphertextResidues, SEED_BYTES, type SeededResidues } from "./wire
 /**
  * The byte layout of SEAL 4.1 objects saved without compression, as far as it is needed to move polynomials in and out. Headers
  * are never written by hand: they are copied from objects that this very SEAL saved, so another version fails the checks here
- * instead of misreading. Data starts at odd offsets, hence the copies through aligned arrays.
+ * instead of misreading. Data starts at odd offsets, so templates do, too: their residues are whole words then, and written in place.
  */
 const NTT_FLAG = 48;
 const CIPHERTEXT_DATA = 113;
@@ -41,6 +41,10 @@ export class SealLayout implements Disposable {
   readonly #plain: Uint8Array;
   readonly #full: Uint8Array;
   readonly #seeded: Uint8Array | undefined;
+  /** Where residues may be written to before `loadFull`, which then copies none. */
+  readonly fullResidues: CiphertextResidues;
+  /** The same for c0 of `loadSeeded`; empty without a template. */
+  readonly seededResidues: Residues;
   readonly #words: Uint32Array;
 
   /** @param seededTemplate a seeded ciphertext saved by this SEAL, where seeded ciphertexts will be loaded */
@@ -53,8 +57,8 @@ export class SealLayout implements Disposable {
     cipher.resize(2);
     this.#session = session;
     this.#plain = plain.saveToArray(none);
-    this.#full = cipher.saveToArray(none);
-    this.#seeded = seededTemplate;
+    this.#full = aligned(cipher.saveToArray(none));
+    this.#seeded = seededTemplate && aligned(seededTemplate);
     this.#words = new Uint32Array(2 * params.n);
     const polynomial = 8 * params.n;
     const expected = [
@@ -63,6 +67,8 @@ export class SealLayout implements Disposable {
       [seededTemplate?.length, seededTemplate && CIPHERTEXT_DATA + polynomial + 81],
     ];
     if (expected.some(([is, should]) => is !== should)) throw new Error("node-seal saves objects in another layout than SEAL 4.1");
+    this.fullResidues = { c0: wordsIn(this.#full, 0, params.n), c1: wordsIn(this.#full, 1, params.n) };
+    this.seededResidues = this.#seeded === undefined ? new Uint32Array(0) : wordsIn(this.#seeded, 0, params.n);
   }
 
   [Symbol.dispose](): void {}
@@ -118,16 +124,16 @@ export class SealLayout implements Disposable {
 
   /** @param ntt the domain that the residues are in; SEAL transforms a BGV ciphertext in coefficient form while loading it */
   loadFull({ c0, c1 }: CiphertextResidues, ntt: boolean, into: Ciphertext): void {
-    const { context, params } = this.#session;
+    const { context } = this.#session;
     this.#full[NTT_FLAG] = ntt ? 1 : 0;
-    this.#full.set(bytesOf(c0), CIPHERTEXT_DATA);
-    this.#full.set(bytesOf(c1), CIPHERTEXT_DATA + 8 * params.n);
+    if (c0 !== this.fullResidues.c0) this.fullResidues.c0.set(c0);
+    if (c1 !== this.fullResidues.c1) this.fullResidues.c1.set(c1);
     into.loadFromArray(context, this.#full);
   }
 
   loadSeeded({ c0, seed }: SeededResidues, into: Ciphertext): void {
     if (this.#seeded === undefined) throw new Error("this layout was opened without a seeded template");
-    this.#seeded.set(bytesOf(c0), CIPHERTEXT_DATA);
+    if (c0 !== this.seededResidues) this.seededResidues.set(c0);
     this.#seeded.set(seed, this.#seeded.length - SEED_BYTES);
     into.loadFromArray(this.#session.context, this.#seeded);
   }
@@ -143,8 +149,17 @@ export class SealLayout implements Disposable {
   }
 }
 
-function bytesOf(residues: Residues): Uint8Array {
-  return new Uint8Array(residues.buffer, residues.byteOffset, residues.byteLength);
+/** A copy of a saved ciphertext whose residues stand at a multiple of 8. */
+function aligned(saved: Uint8Array): Uint8Array {
+  const before = (8 - (CIPHERTEXT_DATA % 8)) % 8;
+  const copy = new Uint8Array(new ArrayBuffer(before + saved.length), before);
+  copy.set(saved);
+  return copy;
+}
+
+/** The residues of one polynomial of an aligned ciphertext. */
+function wordsIn(ciphertext: Uint8Array, polynomial: number, n: number): Residues {
+  return new Uint32Array(ciphertext.buffer, ciphertext.byteOffset + CIPHERTEXT_DATA + polynomial * 8 * n, 2 * n);
 }
 
 function residuesAt(saved: Uint8Array, offset: number, n: number): Residues {

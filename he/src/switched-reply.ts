@@ -10,6 +10,9 @@ import type { CiphertextResidues } from "./wire.ts";
  * modulo Q with k = (q - 1) / t. Since k / q = 1/t - 1/(t q), that is round(((c mod t) - c / q) Q / t): no product of long numbers.
  */
 
+/** Residues on their way to their bytes; used over and over. */
+let scratch = new Float64Array(0);
+
 /** Exact bytes of a switched reply for `lanes` occupied lanes and one output. */
 export function switchedReplyLength({ n }: Params, bits: number, lanes: number): number {
   return bitPackedLength(n + lanes, bits);
@@ -32,7 +35,9 @@ export function encodeSwitchedReply(
     c0,
     lanes.map((lane) => scorePosition(lane, featureCount)),
   );
-  const values = new Float64Array(params.n + lanes.length);
+  const count = params.n + lanes.length;
+  if (scratch.length < count) scratch = new Float64Array(count);
+  const values = scratch.subarray(0, count);
   switchInto(values.subarray(0, params.n), c1, params, bits);
   switchInto(values.subarray(params.n), picked, params, bits);
   return packBits(values, bits);

@@ -39,16 +39,24 @@ export function encodeSeeded(params: Params, { c0, seed }: SeededResidues): Uint
   return concat(pack(c0, residueBits(params)), seed);
 }
 
-/** @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE */
-export function decodeFull(params: Params, bytes: Uint8Array): CiphertextResidues {
+/**
+ * @param into what takes the residues; default: new arrays
+ * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE
+ */
+export function decodeFull(params: Params, bytes: Uint8Array, into?: CiphertextResidues): CiphertextResidues {
   const half = checkLength(bytes, frameLength(params, "public")) / 2;
-  return { c0: unpack(bytes.subarray(0, half), params.n, params.q), c1: unpack(bytes.subarray(half), params.n, params.q) };
+  const { n, q } = params;
+  return { c0: unpack(bytes.subarray(0, half), n, q, into?.c0), c1: unpack(bytes.subarray(half), n, q, into?.c1) };
 }
 
-/** @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE */
-export function decodeSeeded(params: Params, bytes: Uint8Array): SeededResidues {
+/**
+ * @param c0 takes the residues; default: a new array
+ * @returns the seed as a view of `bytes`
+ * @throws {PipelineError} FRAME_WRONG_LENGTH, RESIDUE_OUT_OF_RANGE
+ */
+export function decodeSeeded(params: Params, bytes: Uint8Array, c0?: Residues): SeededResidues {
   const split = checkLength(bytes, frameLength(params, "symmetric")) - SEED_BYTES;
-  return { c0: unpack(bytes.subarray(0, split), params.n, params.q), seed: bytes.slice(split) };
+  return { c0: unpack(bytes.subarray(0, split), params.n, params.q, c0), seed: bytes.subarray(split) };
 }
 
 /**

@@ -8,16 +8,19 @@ import { kafkaHome } from "@smile/kafka-local/kafka-jars";
 import { startLocalKafka } from "@smile/kafka-local/local-kafka";
 import { freePorts, readJson, SMILE, smile, writeJson } from "./deployment.ts";
 import { benchModel, type ModelOptions, writeModel } from "./model.ts";
+import { startMosquitto } from "./mosquitto.ts";
 import type { PlantsFigures, PlantsOptions, PlantsOrder } from "./plants-process.ts";
 import { Measured, type Usage, usageOf } from "./process.ts";
 
 const PLANTS = fileURLToPath(new URL("plants-process.ts", import.meta.url));
 /** What docs/operations.md advises: without a bound Node lets garbage pile up, as long as the machine has memory. */
-const NODE = ["--max-old-space-size=256", "--max-semi-space-size=8"];
+const NODE = ["--max-old-space-size=400", "--max-semi-space-size=8"];
 const STARTED = /(stream processor|model service) started/;
 
 export type ManyPlantsOptions = Omit<PlantsOptions, "model"> & {
   readonly log: "embedded" | "kafka";
+  /** The stream processor's own brokers, or Mosquitto for each. */
+  readonly broker: "built-in" | "mosquitto";
   readonly partitions: number;
   readonly threads: number;
   /** Options of Node for both services, such as --cpu-prof. */
@@ -54,7 +57,7 @@ export class ManyPlants implements AsyncDisposable {
     }
   }
 
-  async #start({ log, partitions, threads, node = [], ...options }: ManyPlantsOptions, say: (line: string) => void): Promise<void> {
+  async #start({ log, broker, partitions, threads, node = [], ...options }: ManyPlantsOptions, say: (line: string) => void): Promise<void> {
     const opened = this.#opened;
     const folder = mkdtempSync(join(tmpdir(), "smile-bench-"));
     opened.defer(() => rmSync(folder, { recursive: true, force: true }));
@@ -76,7 +79,15 @@ export class ManyPlants implements AsyncDisposable {
 
     smile(folder, {}, ["service", "init", "--out", "service"]);
     const ports = await freePorts(2);
-    const [frames, scores] = ports.map((port) => ({ port, maxConnections: 20_000 }));
+    const [frames, scores] = ports.map((port) =>
+      broker === "mosquitto" ? { broker: `mqtt://127.0.0.1:${port}` } : { port, maxConnections: 20_000 },
+    );
+    if (broker === "mosquitto") {
+      for (const [i, name] of ["mosquitto of frames", "mosquitto of scores"].entries()) {
+        const mosquitto = opened.use(await startMosquitto(name, folder, ports[i]!));
+        this.#usage.set(name, () => mosquitto.usage());
+      }
+    }
     const plants = readJson(join(folder, "plants.json")) as { register: string; identity: string }[];
     // Each service keeps what it took beside the register, under a name of its own.
     const common = (service: string) => ({

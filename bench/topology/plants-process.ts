@@ -44,7 +44,9 @@ export type PlantsOrder =
 export type PlantsFigures = {
   readonly sent: number;
   readonly acknowledged: number;
+  /** Windows whose scores were stored, and the ciphertexts that they came in. */
   readonly scores: number;
+  readonly ciphertexts: number;
   readonly checked: number;
   readonly wrong: number;
   readonly refused: number;
@@ -83,7 +85,7 @@ writeJson(join(folder, "plants.json"), pinned);
 const machines = plants.flatMap((plant) => plant.gateways.map((gateway) => ({ plant, gateway, sequence: 0 })));
 const senders: ReturnType<typeof openMqttFrameSender>[] = [];
 const latency = createHistogram({ lowest: 1, highest: 3_600_000, figures: 3 });
-const counts = { sent: 0, acknowledged: 0, scores: 0, checked: 0, wrong: 0, refused: 0 };
+const counts = { sent: 0, acknowledged: 0, scores: 0, ciphertexts: 0, checked: 0, wrong: 0, refused: 0 };
 const never = new AbortController().signal;
 let windowsPerSecond = 0;
 
@@ -147,6 +149,7 @@ function stored(score: Score, gateways: LonePlant["gateways"]): void {
   const nowMs = Date.now();
   for (const { closedAtMs } of score.parts) latency.record(Math.max(1, nowMs - closedAtMs));
   counts.scores += score.parts.length;
+  counts.ciphertexts++;
   const decryptor = decryptors.get(score.keyId);
   if (decryptor === undefined) return;
   const head = headsById.get(score.headId)!;

@@ -1,6 +1,7 @@
 import { ManyPlants } from "./many-plants-topology.ts";
 
-const [plants = "100", gatewaysPerPlant = "1", log = "embedded", rate = "", prof = "", seconds = "20"] = process.argv.slice(2);
+const [plants = "100", gatewaysPerPlant = "1", log = "embedded", rate = "", prof = "", seconds = "20", broker = "built-in"] =
+  process.argv.slice(2);
 await using many = await ManyPlants.start(
   {
     plants: Number(plants),
@@ -9,6 +10,7 @@ await using many = await ManyPlants.start(
     consoles: Math.min(Number(plants), 9800),
     sample: Math.min(50, Number(plants)),
     log: log as "kafka",
+    broker: broker as "mosquitto",
     partitions: 8,
     threads: 1,
     ...(prof && { node: ["--cpu-prof", `--cpu-prof-dir=${prof}`] }),

@@ -59,7 +59,18 @@ function authoritiesOf(register: PlantRegister): readonly X509Certificate[] {
   return found;
 }
 
+/** Of certificates in use: connections are looked at every minute, and there may be twenty thousand. */
+const issuers = new WeakMap<X509Certificate, WeakMap<X509Certificate, boolean>>();
+
 function isIssuedBy(certificate: X509Certificate, authority: X509Certificate): boolean {
+  const known = issuers.get(certificate) ?? new WeakMap<X509Certificate, boolean>();
+  issuers.set(certificate, known);
+  const found = known.get(authority) ?? hasIssued(authority, certificate);
+  known.set(authority, found);
+  return found;
+}
+
+function hasIssued(authority: X509Certificate, certificate: X509Certificate): boolean {
   try {
     return authority.ca && certificate.checkIssued(authority) && certificate.verify(authority.publicKey);
   } catch {

@@ -33,8 +33,9 @@ const mostLogged = 200;
  */
 export function createPeerListener(options: PeerListenerOptions): { readonly server: Server } & Disposable {
   const { credentials, registry, maxConnectionsPerPlant, onPeer, onCutOff } = options;
-  /** In the order of their arrival. */
   const admitted = new Map<TLSSocket, Admitted>();
+  /** In the order of their arrival. */
+  const byPlant = new Map<string, Set<TLSSocket>>();
   const context = () => ({
     cert: credentials.current.certificate,
     key: credentials.current.key,
@@ -53,16 +54,24 @@ export function createPeerListener(options: PeerListenerOptions): { readonly ser
     noDelay: true,
   });
 
+  const forget = (socket: TLSSocket) => {
+    const plant = admitted.get(socket)?.peer.plant;
+    if (plant === undefined) return;
+    admitted.delete(socket);
+    const left = byPlant.get(plant)!;
+    left.delete(socket);
+    if (left.size === 0) byPlant.delete(plant);
+  };
   const cutOff = (socket: TLSSocket, reason: PeerCutOff, facts: Record<string, unknown> = {}) => {
     onCutOff(reason, { remoteAddress: socket.remoteAddress, ...facts });
-    admitted.delete(socket);
+    forget(socket);
     socket.destroy();
   };
   const hasPlaceFor = (peer: PeerIdentity): boolean => {
-    const ofPlant = [...admitted].filter(([, other]) => other.peer.plant === peer.plant);
-    if (ofPlant.length < maxConnectionsPerPlant) return true;
-    const oldest = ofPlant.find(([, other]) => isSamePeer(other.peer, peer));
-    if (oldest !== undefined) cutOff(oldest[0], "too-many-of-plant", { ...peer });
+    const ofPlant = byPlant.get(peer.plant);
+    if (ofPlant === undefined || ofPlant.size < maxConnectionsPerPlant) return true;
+    const oldest = [...ofPlant].find((other) => isSamePeer(admitted.get(other)!.peer, peer));
+    if (oldest !== undefined) cutOff(oldest, "too-many-of-plant", { ...peer });
     return oldest !== undefined;
   };
   server.on("secureConnection", (socket) => {
@@ -72,7 +81,8 @@ export function createPeerListener(options: PeerListenerOptions): { readonly ser
     if (typeof peer === "string") return cutOff(socket, peer, { subject: certificate.subject.slice(0, mostLogged).replaceAll("\n", ", ") });
     if (!hasPlaceFor(peer)) return cutOff(socket, "too-many-of-plant", { ...peer });
     admitted.set(socket, { peer, certificate, register: registry.find(peer.plant)?.register });
-    socket.on("close", () => admitted.delete(socket));
+    byPlant.set(peer.plant, (byPlant.get(peer.plant) ?? new Set()).add(socket));
+    socket.on("close", () => forget(socket));
     onPeer(socket, peer);
   });
   server.on("tlsClientError", (error: NodeJS.ErrnoException, socket: Socket) => {

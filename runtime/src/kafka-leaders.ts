@@ -1,13 +1,14 @@
 import type { Broker, Cluster } from "kafkajs";
 import type { Slot } from "./held-partitions.ts";
 import type { metadataRequest } from "./kafka-topic-id.ts";
+import type { Encoded } from "./kafkajs-encoder.ts";
 
 /** What kafkajs' brokers send their own requests with, and its types leave out. */
 export type BrokerConnection = {
   readonly connectionPool: {
     send<D, T>(exchange: {
       readonly request: Record<keyof typeof metadataRequest, number | string> & {
-        encode(): Promise<{ readonly buf: Buffer; readonly buffer: Buffer }>;
+        encode(): Promise<Encoded>;
       };
       readonly response: { decode(payload: Buffer): Promise<D>; parse(decoded: D): Promise<T> };
     }): Promise<T>;

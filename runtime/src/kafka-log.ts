@@ -19,6 +19,7 @@ import { HeldPartitions, slotName, slotOf, type Want } from "./held-partitions.t
 import { type BrokerConnection, KafkaLeaders } from "./kafka-leaders.ts";
 import { KafkaProducer } from "./kafka-producer.ts";
 import { decodeTopicId, encodeTopicIdRequest, metadataRequest } from "./kafka-topic-id.ts";
+import { sparingEncoder } from "./kafkajs-encoder.ts";
 import {
   defaultRetentionMs,
   type GroupMember,
@@ -82,7 +83,7 @@ const memberRetry = { initialRetryTime: 100, maxRetryTime: 500, retries: 100 };
 const { AssignerProtocol, ConfigResourceTypes, logLevel } = kafkajs;
 
 quietIdleQueues();
-growAsNeeded();
+sparingEncoder();
 
 /**
  * Opens a log on Apache Kafka.
@@ -987,18 +988,5 @@ function quietIdleQueues(): void {
   const schedule = prototype.scheduleCheckPendingRequests;
   prototype.scheduleCheckPendingRequests = function (this: RequestQueue) {
     if (this.pending.length > 0) schedule.call(this);
-  };
-}
-
-/** kafkajs copies each request twice, into buffers of the next power of two that it clears first: these are as long as need be. */
-function growAsNeeded(): void {
-  type Encoder = { buf: Buffer; offset: number; ensureAvailable(length: number): void };
-  const { prototype } = createRequire(import.meta.url)("kafkajs/src/protocol/encoder") as { prototype: Encoder };
-  prototype.ensureAvailable = function (this: Encoder, length: number) {
-    const needed = this.offset + length;
-    if (needed <= this.buf.length) return;
-    const grown = Buffer.allocUnsafe(Math.max(needed, 2 * this.buf.length));
-    this.buf.copy(grown, 0, 0, this.offset);
-    this.buf = grown; // what is beyond `offset` never leaves it
   };
 }

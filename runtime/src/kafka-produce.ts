@@ -15,6 +15,9 @@ export type PartitionRecords = {
  */
 export const produceRequest = { apiKey: 0, apiVersion: 7, apiName: "Produce" } as const;
 
+/** Bytes before the body, in its memory, that are left for a request's header: its length, its keys, and the client's id. */
+export const headroom = 1024;
+
 /** -1: all replicas in sync. */
 const ACKS_ALL = -1;
 /** Of the record batch format. */
@@ -30,6 +33,7 @@ const HEADER_BYTES = 2 * 5;
 const BATCH_BYTES = 61;
 
 /**
+ * The body of a request, with `headroom` before it.
  * @param parts no two of the same partition
  * @param timeoutMs what a broker may take to hear from all replicas in sync
  * @param nowMs wall clock: the records' timestamp, which the topic's own clock replaces
@@ -111,7 +115,7 @@ class Writer {
   #at = 0;
 
   constructor(size: number) {
-    this.#buffer = Buffer.allocUnsafe(size);
+    this.#buffer = Buffer.allocUnsafe(headroom + size).subarray(headroom);
   }
 
   written(): Buffer {

@@ -4,7 +4,7 @@ import type { Broker, Cluster } from "kafkajs";
 import type { Slot } from "./held-partitions.ts";
 import { slotName } from "./held-partitions.ts";
 import { type BrokerConnection, KafkaLeaders } from "./kafka-leaders.ts";
-import { encodeProduceRequest, type PartitionRecords, produceRequest } from "./kafka-produce.ts";
+import { encodeProduceRequest, headroom, type PartitionRecords, produceRequest } from "./kafka-produce.ts";
 
 /** Bytes of values in one request, of a partition's first batch beyond: brokers refuse requests of 100 MiB (`socket.request.max.bytes`). */
 const maxRequestBytes = 16 * 1024 * 1024;
@@ -129,7 +129,7 @@ const LEADER_NOT_AVAILABLE = 5;
 /** @returns what became of each partition's records */
 function produce(broker: Broker, body: Buffer): Promise<ReadonlyMap<string, Answer>> {
   return (broker as Broker & BrokerConnection).connectionPool.send<Answers, ReadonlyMap<string, Answer>>({
-    request: { ...produceRequest, encode: async () => ({ buf: body, buffer: body }) },
+    request: { ...produceRequest, encode: async () => ({ buf: body, buffer: body, room: headroom }) },
     response: {
       decode,
       parse: async ({ topics }) =>

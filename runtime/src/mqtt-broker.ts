@@ -109,7 +109,10 @@ export interface Broker extends AsyncDisposable {
   readonly connectedClients: number;
   /** Connections cut off since the start, by reason. */
   readonly cutOff: Readonly<Partial<Record<CutOff, number>>>;
-  /** Sends to every subscriber with QoS 1. Resolves when each has room for more, not when it has acknowledged. */
+  /**
+   * Sends to every subscriber with QoS 1. Resolves when each has room for more, not when it has acknowledged. The payload must not
+   * change any more.
+   */
   publish(topic: string, payload: Uint8Array): Promise<void>;
 }
 
@@ -280,7 +283,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     cutOff: cutOffs.counts,
     publish: (topic, payload) => {
       if (stopping) return Promise.reject(new PipelineError("STOPPED", "the broker is stopping"));
-      const packet = { cmd: "publish", topic, payload: Buffer.from(payload), qos: 1, retain: false, dup: false } as const;
+      const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.length);
+      const packet = { cmd: "publish", topic, payload: bytes, qos: 1, retain: false, dup: false } as const;
       return new Promise((resolve, reject) => broker.publish(packet, (error) => (error ? reject(error) : resolve())));
     },
     [Symbol.asyncDispose]: async () => {

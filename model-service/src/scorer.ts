@@ -33,7 +33,7 @@ export type ScorerParts = {
 };
 
 /**
- * Scored side by side and appended together; the next ones are read after that. The bytes of 32 batches of the largest ciphertexts, 60 KiB
+ * Scored side by side and appended together. The bytes of 32 batches of the largest ciphertexts, 60 KiB
  * each: a part takes some fifteen times as much memory when it is decoded, and whoever writes hostile batches makes them of parts.
  * Of jobs little: what is appended together holds up whatever else the log is asked for.
  */
@@ -48,17 +48,28 @@ const BATCH_OVERHEAD_BYTES = 1024;
 
 /**
  * Batches of one kind of work out of the log, scores into it, until the signal stops it. Batches are scored side by side and their scores appended in
- * the order of the batches, so that a machine's scores keep their order. A batch is settled once its scores are durable; one that
- * cannot be scored goes to the dead-letter topic and holds nobody up.
+ * the order of the batches, so that a machine's scores keep their order; meanwhile the next ones are read and scored, but no more than
+ * one reading of them. A batch is settled once its scores are durable; one that cannot be scored goes to the dead-letter topic and holds
+ * nobody up.
  */
 export async function scoreBatchesOf(log: Log, member: GroupMember, parts: ScorerParts, signal: AbortSignal): Promise<void> {
+  let written = Promise.resolve();
   while (!signal.aborted) {
     const records = await member.poll(READ[parts.work], signal);
+    const outputs = Promise.all(records.map((record) => outputOf(record, parts)));
+    outputs.catch(() => {}); // write() sees it, unless the writing before has failed
+    await written;
     if (records.length === 0) continue;
-    const outputs = (await Promise.all(records.map((record) => outputOf(record, parts)))).flat();
-    if (outputs.length > 0) await log.append(outputs);
-    await member.settle(records);
+    written = write(log, member, records, outputs);
+    written.catch(() => {}); // seen once the next ones were read
   }
+  await written;
+}
+
+async function write(log: Log, member: GroupMember, records: readonly LogRecord[], scored: Promise<readonly OutRecord[][]>): Promise<void> {
+  const outputs = (await scored).flat();
+  if (outputs.length > 0) await log.append(outputs);
+  await member.settle(records);
 }
 
 async function outputOf(record: LogRecord, parts: ScorerParts): Promise<OutRecord[]> {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { decodeLanes } from "@smile/he/lanes";
 import { openTemporaryLog } from "@smile/runtime/embedded-log";
@@ -109,6 +110,25 @@ it("puts what it cannot score among the dead letters with its code, and scores t
   const refused: Record<string, number> = {};
   for (const [code] of hostile) refused[code] = (refused[code] ?? 0) + 1;
   expect(models.counters).toMatchObject({ batches: 3, scores: 3, refused });
+});
+
+it("scores the next batches while the log has not taken the last scores yet, and settles none before their scores are durable", async () => {
+  using small = await smallDeployment();
+  await using log = await openTemporaryLog({ logger });
+  await append(
+    log,
+    Array.from({ length: 80 }, (_, sequence) => batchOf(small, sequence)),
+  );
+  const gate = Promise.withResolvers<void>();
+  const gated = watchedLog(log, ([record]) => (record!.topic === LOG_TOPICS.scores ? gate.promise : Promise.resolve()));
+  await using models = await start(gated, small, 1);
+  // Two readings of 32 batches: the one that waits to be appended, and the next; the third waits in the log.
+  while (models.counters.batches < 64) await nextTurn();
+  expect(await models.lag("streams")).toBe(80);
+  gate.resolve();
+  expect((await scoresOf(log, (all) => all.length >= 80)).map(sequenceOf)).toEqual(Array.from({ length: 80 }, (_, i) => i));
+  while ((await models.lag("streams")) > 0) await nextTurn();
+  expect(models.counters).toMatchObject({ batches: 80, scores: 80, refused: {} });
 });
 
 it("ends when the log takes no scores, and scores what was under way once it is started again", async () => {

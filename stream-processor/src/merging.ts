@@ -77,8 +77,10 @@ export async function mergeFramesOf(
     function toInput({ topic, partition, offset, value }: LogRecord, now: number): Input<Position> | undefined {
       const position: Position = { topic, partition, offset };
       try {
-        const frame = frameCodec.decode(value);
-        const { lanes, maxMerges } = catalogue.find(frame);
+        const viewed = frameCodec.view(value);
+        const { lanes, maxMerges } = catalogue.find(viewed);
+        // What waits for company must not keep all that was read with it.
+        const frame = maxMerges === 1 ? viewed : frameCodec.decode(value);
         if (deduplication.isRepeated(position, frame)) {
           counters.repeated += 1;
           settled.push(position);

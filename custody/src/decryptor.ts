@@ -51,8 +51,9 @@ export async function openDecryptor(
   opened.move();
   return {
     decrypt(reply, lanes) {
-      const values = cipher.decrypt(decodeReply(params, reply, lanes, featureCount));
-      return lanes.map((lane) => centred(values[scorePosition(lane, featureCount)]!, params.t));
+      const positions = lanes.map((lane) => scorePosition(lane, featureCount));
+      const values = cipher.decrypt(decodeReply(params, reply, lanes, featureCount), positions);
+      return Array.from(values, (value) => centred(value, params.t));
     },
     memoryBytes: cipher.memoryBytes,
     [Symbol.dispose]: () => cipher[Symbol.dispose](),
@@ -62,8 +63,8 @@ export async function openDecryptor(
 const centred = (value: number, t: number) => (value >= t / 2 ? value - t : value);
 
 type SealPolynomials = Disposable & {
-  /** @returns [N] coefficients in [0, t) of what a ciphertext in coefficient form decrypts to */
-  decrypt(ciphertext: CiphertextResidues): Float64Array;
+  /** @returns coefficients in [0, t) of what a ciphertext in coefficient form decrypts to, at some indices */
+  decrypt(ciphertext: CiphertextResidues, at: readonly number[]): Float64Array;
   memoryBytes(): number;
 };
 
@@ -84,10 +85,10 @@ async function openSealPolynomials(params: Params, secretKey: Uint8Array): Promi
   const plain = opened.use(new seal.Plaintext());
   const owned = opened.move();
   return {
-    decrypt(ciphertext) {
+    decrypt(ciphertext, at) {
       layout.loadFull(ciphertext, false, cipher);
       decryptor.decrypt(cipher, plain);
-      return layout.readPlain(plain, params.n);
+      return layout.readPlain(plain, at);
     },
     memoryBytes: () => session.memoryBytes(),
     [Symbol.dispose]: () => owned.dispose(),
@@ -101,7 +102,8 @@ async function openSealPolynomials(params: Params, secretKey: Uint8Array): Promi
 function secretCoefficients(params: Params, cipher: SealPolynomials): Int8Array {
   const one = new Uint32Array(2 * params.n);
   setResidue(one, 0, 1n, params.q);
-  const values = cipher.decrypt({ c0: new Uint32Array(2 * params.n), c1: one });
+  const all = Array.from({ length: params.n }, (_, i) => i);
+  const values = cipher.decrypt({ c0: new Uint32Array(2 * params.n), c1: one }, all);
   const secret = Int8Array.from(values, (value) => centred(value, params.t));
   const isTernary = values.every((value) => Math.abs(centred(value, params.t)) <= 1);
   values.fill(0);

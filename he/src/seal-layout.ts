@@ -112,13 +112,16 @@ export class SealLayout implements Disposable {
     into.loadFromArray(context, this.#plain);
   }
 
-  /** @returns the first `count` coefficients of a decrypted plaintext, each in [0, t) */
-  readPlain(plain: Plaintext, count: number): Float64Array {
+  /** @returns the coefficients of a decrypted plaintext at some indices, each in [0, t) */
+  readPlain(plain: Plaintext, at: ArrayLike<number>): Float64Array {
     const bytes: Uint8Array = plain.saveToArray(this.#session.seal.ComprModeType.none);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const stored = Number(view.getBigUint64(PLAINTEXT_COUNT, true));
-    const values = new Float64Array(count);
-    for (let i = 0; i < Math.min(stored, count); i++) values[i] = Number(view.getBigUint64(PLAINTEXT_DATA + 8 * i, true));
+    const values = new Float64Array(at.length);
+    for (let k = 0; k < at.length; k++) {
+      const offset = PLAINTEXT_DATA + 8 * at[k]!;
+      if (at[k]! < stored) values[k] = view.getUint32(offset, true) + view.getUint32(offset + 4, true) * 2 ** 32;
+    }
     return values;
   }
 

@@ -58,7 +58,7 @@ export function demands(report: PeersReport): Demand[] {
   return [
     {
       id: "oneByOneOverOurs",
-      text: "service CPU per window, TenSEAL's one vector per sample over ours, sanitisers made ahead not counted",
+      text: "service CPU per window, TenSEAL's one vector per sample over ours, the making of our sanitisers not counted",
       ...atLeast(FEWER_CPU, quotient(oneByOne && serviceUs(oneByOne), us)),
     },
     {

@@ -43,7 +43,7 @@ export function peersTable(report: PeersReport): string {
     "",
     ...aligned([[...COLUMNS], ...rows]),
     "",
-    ...report.ours.map((way) => `SMiLe Stream, ${way.way}: making a sanitiser ahead of time: ${figure(apartUs(way))} us per window more`),
+    ...report.ours.map((way) => `SMiLe Stream, ${way.way}: making a sanitiser: ${figure(apartUs(way))} us per window more`),
     "No peer hides the weights in its replies.",
     "",
     ...notes(report),

@@ -237,7 +237,7 @@ class Feed {
   end(): void {
     this.#ended = true;
     this.#release();
-    this.#reading.abort();
+    this.#reading.abort(WITHOUT_ERROR);
     this.#news.resolve();
   }
 }

@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
 import { PipelineError } from "@smile/errors/pipeline-error";
 import { ChangeSignal } from "./change-signal.ts";
 import { EmbeddedMember } from "./embedded-member.ts";
@@ -34,6 +34,13 @@ const transactionBytes = 8 * 1024 * 1024;
 const commitEveryMs = 100;
 /** How soon a commit of another process is noticed. */
 const lookEveryMs = 20;
+/**
+ * SQLite lets whoever waits for the lock try again and again, with up to 100 ms in between: a process that writes without a pause keeps
+ * another out until that one's patience ends. Between two transactions of one that shares the file there is this much.
+ */
+const pauseMs = 2;
+/** Whoever wrote this recently may write again. */
+const sharedForMs = 1000;
 const trimEveryMs = 60_000;
 const trimRecords = 500;
 
@@ -52,6 +59,8 @@ export class EmbeddedLog implements Log {
   #waitingBytes = 0;
   #writing: Promise<void> | undefined;
   #commitTimer: NodeJS.Timeout | undefined;
+  #othersVersion = -1;
+  #othersWroteMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: EmbeddedLogOptions) {
     this.#store = new EmbeddedStore(options.path);
@@ -154,8 +163,8 @@ export class EmbeddedLog implements Log {
 
   /** Group commit: everything that was appended in one turn of the event loop shares a transaction, and so the disk's slow flush. */
   async #writeAll(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      await nextTurn();
+    for (let isFirst = true; this.#waiting.length > 0; isFirst = false) {
+      await (!isFirst && this.#isShared() ? delay(pauseMs) : nextTurn());
       let bytes = 0;
       let count = 0;
       while (count < this.#waiting.length && bytes < transactionBytes) bytes += this.#waiting[count++]!.bytes;
@@ -169,6 +178,18 @@ export class EmbeddedLog implements Log {
       }
     }
     this.#writing = undefined;
+  }
+
+  /** Whether another process has written lately. */
+  #isShared(): boolean {
+    try {
+      const version = this.#store.othersVersion();
+      if (version !== this.#othersVersion && this.#othersVersion >= 0) this.#othersWroteMs = performance.now();
+      this.#othersVersion = version;
+    } catch {
+      return false; // the write that comes next meets it, too, and has somebody to tell
+    }
+    return performance.now() - this.#othersWroteMs < sharedForMs;
   }
 
   #write(batch: readonly Waiting[]): Position[][] {

@@ -49,7 +49,7 @@ export function openIdentityEvaluator(params: Params): Evaluator {
     multiply,
     multiplySanitised: (ciphertext, form, polynomials, _zeros, positions, use) =>
       multiply(ciphertext, form, polynomials).map(({ c0, c1 }, output) =>
-        use({ c0: spread(pick(c0, positions), positions, params.n), c1 }, output),
+        use({ c0: spread(pick(c0, positions), positions, new Uint32Array(2 * params.n)), c1 }, output),
       ),
     openZeros(publicKey) {
       checkKey(publicKey);

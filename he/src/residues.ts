@@ -216,14 +216,17 @@ export function pick(residues: Residues, at: readonly number[]): Residues {
   return picked;
 }
 
-/** [count] residues, zero but for those that `pick` took. */
-export function spread(picked: Residues, at: readonly number[], count: number): Residues {
-  const residues = new Uint32Array(2 * count);
+/**
+ * Residues that are zero but for those that `pick` took.
+ * @param into [2 * count] words that take them
+ */
+export function spread(picked: Residues, at: readonly number[], into: Residues): Residues {
+  into.fill(0);
   for (let k = 0; k < at.length; k++) {
-    residues[2 * at[k]!] = picked[2 * k]!;
-    residues[2 * at[k]! + 1] = picked[2 * k + 1]!;
+    into[2 * at[k]!] = picked[2 * k]!;
+    into[2 * at[k]! + 1] = picked[2 * k + 1]!;
   }
-  return residues;
+  return into;
 }
 
 /** The residue at an index. */

@@ -68,6 +68,7 @@ export async function openSealEvaluator(params: Params): Promise<Evaluator> {
   const keys = new WeakMap<ZeroSource, Ciphertext>();
   const ternary = new Int32Array(params.n);
   const small = new Int8Array(params.n);
+  const sparse = new Uint32Array(2 * params.n);
   const memory = openMemory(session, layout);
   const owned = opened.move();
 
@@ -134,7 +135,7 @@ export async function openSealEvaluator(params: Params): Promise<Evaluator> {
         addErrors(c1);
         const kept = pick(c0, positions);
         addErrors(kept);
-        return use({ c0: spread(kept, positions, params.n), c1 }, output);
+        return use({ c0: spread(kept, positions, sparse), c1 }, output);
       });
     },
     openZeros(publicKeyBytes) {

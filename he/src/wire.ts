@@ -116,7 +116,7 @@ export function decodeReply(params: Params, bytes: Uint8Array, lanes: readonly n
   const c1 = unpack(bytes.subarray(0, split), params.n, params.q);
   const picked = unpack(bytes.subarray(split), lanes.length, params.q);
   const positions = lanes.map((lane) => scorePosition(lane, featureCount));
-  const c0 = spread(picked, positions, params.n);
+  const c0 = spread(picked, positions, new Uint32Array(2 * params.n));
   return { c0, c1 };
 }
 

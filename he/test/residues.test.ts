@@ -190,5 +190,5 @@ it("picks residues in the order asked for, and spreads them over zeros", () => {
   const residues = residuesOf([5n, 6n, 7n, 2n ** 40n]);
   const picked = pick(residues, [3, 1]);
   expect(picked).toEqual(residuesOf([2n ** 40n, 6n]));
-  expect(spread(picked, [3, 1], 4)).toEqual(residuesOf([0n, 6n, 0n, 2n ** 40n]));
+  expect(spread(picked, [3, 1], new Uint32Array(8).fill(9))).toEqual(residuesOf([0n, 6n, 0n, 2n ** 40n]));
 });

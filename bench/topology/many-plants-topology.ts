@@ -14,7 +14,10 @@ import { Measured, type Usage, usageOf } from "./process.ts";
 
 const PLANTS = fileURLToPath(new URL("plants-process.ts", import.meta.url));
 /** What docs/operations.md advises: without a bound Node lets garbage pile up, as long as the machine has memory. */
-const NODE = ["--max-old-space-size=400", "--max-semi-space-size=8"];
+const NODE = {
+  "built-in": ["--max-old-space-size=400", "--max-semi-space-size=8"],
+  mosquitto: ["--max-old-space-size=192", "--max-semi-space-size=8"],
+};
 const STARTED = /(stream processor|model service) started/;
 
 export type ManyPlantsOptions = Omit<PlantsOptions, "model"> & {
@@ -106,7 +109,7 @@ export class ManyPlants implements AsyncDisposable {
     });
     await timed("services started", async () => {
       const services = ["stream-processor", "model-service"].map((name) => {
-        const service = run(name, [...NODE, ...node, SMILE, name, "--config", `service/${name}.json`], false);
+        const service = run(name, [...NODE[broker], ...node, SMILE, name, "--config", `service/${name}.json`], false);
         this.#usage.set(name, () => {
           if (!service.isRunning) throw new Error(`the ${name} ended:\n${service.lastLines()}`);
           return service.usage();

@@ -2,6 +2,7 @@ import { dirname, resolve } from "node:path";
 import type { Job } from "@smile/edge-agent/jobs/job-store";
 import { openSource } from "@smile/edge-agent/jobs/open-source";
 import { readSourceSettings } from "@smile/edge-agent/jobs/source-config";
+import { giveWay } from "@smile/runtime/give-way";
 import { createLogger, silentLogger } from "@smile/runtime/logging";
 import { report } from "../plant/report.ts";
 import { jobFacts, jobLine } from "./job-facts.ts";
@@ -18,6 +19,7 @@ const say = (text: string) => void process.stderr.write(`${text}\n`);
 
 /** `smile segment run --config`: against services that run elsewhere. Exit code 1 unless every frame is acknowledged in the end. */
 export async function runElsewhere({ data, config, job: jobId, verbose, json }: RunElsewhereOptions, signal: AbortSignal): Promise<void> {
+  giveWay();
   const beganMs = performance.now();
   const settings = readSourceSettings(config, process.env);
   const logger = verbose ? createLogger({ service: "segment-source", level: settings.logLevel }) : silentLogger();

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { PipelineError } from "@smile/errors/pipeline-error";
+import { giveWay } from "@smile/runtime/give-way";
 import { openMonitoring } from "@smile/runtime/monitoring";
 import { monitoringHelp } from "@smile/runtime/monitoring-config";
 import type { ServiceCommand } from "@smile/runtime/service-command";
@@ -27,6 +28,7 @@ ${monitoringHelp}
 Example: smile segment schedule --config segment-source.json --data people.csv --cron "0 6 * * 1"`,
   options: { data: { type: "string" }, cron: { type: "string" }, timezone: { type: "string" }, "once-now": { type: "boolean" } },
   async start({ configFile, folder, env, logger: loggerAt, signal, values }) {
+    giveWay();
     const settings = readSourceSettings(configFile, env);
     const [data, expression] = [required(values, "data"), required(values, "cron")];
     const timezone = values.timezone as string | undefined;

@@ -1,3 +1,4 @@
+import { giveWay } from "@smile/runtime/give-way";
 import { openMonitoring } from "@smile/runtime/monitoring";
 import { plantRegistryMetrics } from "@smile/runtime/plant-registry-metrics";
 import type { ServiceCommand } from "@smile/runtime/service-command";
@@ -11,6 +12,7 @@ export const segmentConsoleCommand: ServiceCommand = {
   summary: "Receives the encrypted scores of an organisation's jobs, decrypts them, and keeps which record is in which segment.",
   details: `                 keys and their defaults: docs/operations.md, "segment console"`,
   async start({ configFile, folder, env, logger: loggerAt, signal }) {
+    giveWay();
     const config = loadSegmentConsoleConfig(configFile, env);
     const logger = loggerAt(config.logLevel);
     await using opened = new AsyncDisposableStack();

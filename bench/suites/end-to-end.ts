@@ -50,7 +50,7 @@ export const endToEnd: Suite = {
 async function measured(options: LoadOptions, say: (line: string) => void) {
   await using topology = await startLoaded(options);
   await topology.at(2000); // warm-up
-  const { loads, knee } = await findKnee(topology, { from: 4000, factor: 1.4, say });
+  const { loads, knee } = await findKnee(topology, { from: 8000, factor: 1.4, say });
   if (knee === undefined) throw new Error("the services kept up with no load");
   await drained(topology);
   let million: Load | undefined;

@@ -47,6 +47,6 @@ for (;;) {
   process.send?.({
     windows: sum(({ machines }) => machines.emitted),
     frames: sum(({ agent }) => agent.counters.published),
-    waiting: sum(({ agent }) => agent.spool.frames),
+    waiting: sum(({ agent }) => agent.counters.frames - agent.counters.published),
   });
 }

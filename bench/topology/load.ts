@@ -117,7 +117,12 @@ export async function findKnee(
     return keptUp(load);
   };
   let rate = from;
-  while (await attempt(rate)) rate *= factor;
+  while (!(await attempt(rate)) && best === undefined && rate > 1000) {
+    await drained(topology);
+    rate /= factor;
+  }
+  do rate *= factor;
+  while (await attempt(rate));
   // What was left waiting must not count against the next attempt.
   let low = rate / factor;
   let high = rate;

@@ -8,7 +8,8 @@ export function machineFacts(): Machine {
     cpu: cpus()[0]?.model.trim() ?? "unknown",
     cores: availableParallelism(),
     memoryMb: Math.round(totalmem() / 2 ** 20),
-    os: `${type()} ${release()} ${process.arch}`,
+    // Major and minor version: the rest names a machine's owner, not its speed.
+    os: `${type()} ${release().split(".").slice(0, 2).join(".")} ${process.arch}`,
     node: process.version,
     load: Math.round(loadavg()[0]! * 100) / 100,
   };

@@ -134,7 +134,7 @@ export class DeliveryCases {
     },
     "score reply, signed": (dice) => {
       const score = this.#ownParts(dice);
-      const { params } = this.#world.small;
+      const { params, deployed } = this.#world.small;
       const [reply] = score.replies;
       const replies = pick(
         [
@@ -144,7 +144,12 @@ export class DeliveryCases {
           () => [],
           () => [reply!, reply!],
           () => Array.from({ length: 4096 }, () => new Uint8Array(0)),
-          () => [withLargeResidue(reply!, params, dice)],
+          // Of a switched reply every residue is in range: what else is signed there is the model service's answer, true or not.
+          () => [
+            deployed.deployment.replies === undefined
+              ? withLargeResidue(reply!, params, dice)
+              : Buffer.concat([reply!, randomBytes(8, dice)]),
+          ],
           () => [randomBytes(40_000, dice)],
         ],
         dice,

@@ -5,55 +5,28 @@ import { type Environment, loadConfig } from "@smile/runtime/config";
 import { readDeployment, readDocument } from "@smile/runtime/document-file";
 import { LogLevel } from "@smile/runtime/logging";
 import { monitoringEnvNames, monitoringShape } from "@smile/runtime/monitoring-config";
-import { tlsShape } from "@smile/runtime/tls-config";
 import { LeaseDocument } from "@smile/schemas/documents";
 import { frameCodec, gapCodec } from "@smile/schemas/envelopes";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import { negotiate, ServiceDocument } from "@smile/schemas/service-document";
-import { NAME } from "@smile/schemas/topics";
 import { z } from "zod";
+import { gatewayShape, path } from "./gateway-shape.ts";
 import type { AgentKeys, KeyFiles } from "./key-files.ts";
 import { checkLanes, readRegister } from "./plant-pin.ts";
 import type { EdgeAgentConfig } from "./service.ts";
 import { defaultBounds } from "./store.ts";
 
-const path = z.string().min(1);
-const name = z.string().regex(NAME, "must be 1 to 64 letters, digits, dots, dashes or underscores");
 const duration = z.number().min(0).max(86_400_000);
 
 /** The agent's configuration file. Paths are relative to its folder; durations are milliseconds, sizes bytes. */
 const Fields = z.strictObject({
-  plant: name,
-  gateway: name,
+  ...gatewayShape,
   /** Path of the deployment document. */
   deployment: path,
   /** The lease, or the path of its document. */
   lease: z.union([path, LeaseDocument]),
-  /** Path of the plant's public-key document, or in symmetric mode of this gateway's secret key (mode 0600). */
-  key: path,
   /** Refuses any other key, also one that comes while the agent runs: for a rotation this has to change first. */
   keyId: z.string().optional(),
-  /** Path of the plant's register, and the hash of the identity that must have signed it: keys have to be in force there. */
-  register: path.optional(),
-  identity: z
-    .string()
-    .regex(/^[0-9a-f]{64}$/, "must be 64 hexadecimal digits")
-    .optional(),
-  /** Path of the gateway's signing key (mode 0600). */
-  signingKey: path,
-  /** Path of the service's document: versions of envelopes, and the authority of its brokers. */
-  service: path.optional(),
-  mqtt: z.strictObject({
-    url: z.url({ protocol: /^mqtts?$/ }),
-    window: z.number().int().min(1).max(1024).default(16),
-    largestEnvelopeBytes: z
-      .number()
-      .int()
-      .min(1024)
-      .max(1 << 28)
-      .default(1 << 17),
-  }),
-  ...tlsShape,
   /** Path of the agent's database. */
   store: path,
   /** How much is kept while the broker is away, and how fast it follows when it is back. Ages count the agent's running time. */

@@ -6,50 +6,22 @@ import { type Environment, loadConfig } from "@smile/runtime/config";
 import { readAnyDeployment, readDocument } from "@smile/runtime/document-file";
 import { LogLevel } from "@smile/runtime/logging";
 import { monitoringEnvNames, monitoringShape } from "@smile/runtime/monitoring-config";
-import { tlsShape } from "@smile/runtime/tls-config";
 import { frameCodec } from "@smile/schemas/envelopes";
 import { paramsFromDocument } from "@smile/schemas/params-document";
 import type { SegmentDeployment } from "@smile/schemas/record-documents";
 import { negotiate, ServiceDocument } from "@smile/schemas/service-document";
-import { NAME } from "@smile/schemas/topics";
 import { z } from "zod";
+import { gatewayShape, path } from "../gateway-shape.ts";
 import type { KeyFiles } from "../key-files.ts";
 import { readMapping } from "./record-mapping.ts";
 
-const path = z.string().min(1);
-const name = z.string().regex(NAME, "must be 1 to 64 letters, digits, dots, dashes or underscores");
-
 /** A source of records. Paths are relative to the file's folder; sizes are bytes. */
 const Fields = z.strictObject({
-  plant: name,
-  gateway: name,
+  ...gatewayShape,
   /** Path of the segment deployment. */
   deployment: path,
   /** A mapping that ships with the product, or the path of one. */
   mapping: path,
-  /** Path of the plant's public-key document, or in symmetric mode of this gateway's secret key (mode 0600). */
-  key: path,
-  /** Path of the plant's register, and the hash of the identity that must have signed it: keys have to be in force there. */
-  register: path.optional(),
-  identity: z
-    .string()
-    .regex(/^[0-9a-f]{64}$/, "must be 64 hexadecimal digits")
-    .optional(),
-  /** Path of the gateway's signing key (mode 0600). */
-  signingKey: path,
-  /** Path of the service's document: versions of envelopes, and the authority of its brokers. */
-  service: path.optional(),
-  mqtt: z.strictObject({
-    url: z.url({ protocol: /^mqtts?$/ }),
-    window: z.number().int().min(1).max(1024).default(16),
-    largestEnvelopeBytes: z
-      .number()
-      .int()
-      .min(1024)
-      .max(1 << 28)
-      .default(1 << 17),
-  }),
-  ...tlsShape,
   /** Path of the database of jobs. */
   store: path,
   /** Folder of whose records the jobs hold, by pseudonym: the console reads it. */

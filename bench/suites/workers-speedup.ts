@@ -4,7 +4,7 @@ import { median } from "../harness/statistics.ts";
 import { allLanes, encryptedWindows, type Shape } from "./encrypted-windows.ts";
 
 /** Jobs that are under way together, as the scorer has them: enough to keep two workers busy. */
-const JOBS = 64;
+const JOBS = 512;
 
 /**
  * Throughput of the scoring pool with one and with two threads, sanitisers made by its workers as in the service, round about.

@@ -41,7 +41,7 @@ type Queued = {
 };
 
 /**
- * Scores batches on worker threads; what is asked for in one turn of the event loop, of one head and key, goes to them together. Bounded:
+ * Scores batches on worker threads, each of which gets what waits of one head and key when it has nothing to do. Bounded:
  * at most `maxJobs` jobs hold memory, further callers wait. A worker that dies is replaced and its jobs done again, each on its own; a
  * job that kills three workers is refused with WORKER_DIED.
  */
@@ -51,6 +51,9 @@ export class ScoringPool implements AsyncDisposable {
   readonly #maxJobs: number;
   readonly #waiting: (() => void)[] = [];
   #queued: Queued[] = [];
+  /** Threads that have a task. */
+  #busy = 0;
+  #dealing = false;
   #jobs = 0;
   #closed = false;
 
@@ -94,7 +97,8 @@ export class ScoringPool implements AsyncDisposable {
     await this.#enter();
     try {
       return await new Promise<readonly Uint8Array[]>((resolve, reject) => {
-        if (this.#queued.push({ job, resolve, reject }) === 1) setImmediate(() => this.#deal());
+        this.#queued.push({ job, resolve, reject });
+        this.#dealSoon();
       });
     } finally {
       this.#leave();
@@ -118,15 +122,30 @@ export class ScoringPool implements AsyncDisposable {
     this.#waiting.shift()?.();
   }
 
-  /** Hands out what is queued: evenly over the threads, but never more to one of them than a task holds. */
+  /** At the end of this turn, when everybody who asks in it has asked. */
+  #dealSoon(): void {
+    if (this.#dealing) return;
+    this.#dealing = true;
+    setImmediate(() => {
+      this.#dealing = false;
+      this.#deal();
+    });
+  }
+
+  /** Gives every idle thread a task: full ones where there is enough to do, else what there is shared out evenly. */
   #deal(): void {
-    const queued = this.#queued;
-    this.#queued = [];
-    for (const ofHead of Map.groupBy(queued, ({ job }) => job.head).values()) {
-      for (const alike of Map.groupBy(ofHead, ({ job }) => job.key.keyId).values()) {
-        const size = Math.min(JOBS_PER_TASK, Math.ceil(alike.length / this.#threads));
-        for (let at = 0; at < alike.length; at += size) void this.#settle(alike.slice(at, at + size));
-      }
+    while (this.#busy < this.#threads && this.#queued.length > 0) {
+      const { head, key } = this.#queued[0]!.job;
+      const isAlike = ({ job }: Queued) => job.head === head && job.key.keyId === key.keyId;
+      const size = Math.min(JOBS_PER_TASK, Math.ceil(this.#queued.length / (this.#threads - this.#busy)));
+      const task = this.#queued.filter(isAlike).slice(0, size);
+      const taken = new Set(task);
+      this.#queued = this.#queued.filter((queued) => !taken.has(queued));
+      this.#busy += 1;
+      void this.#settle(task).finally(() => {
+        this.#busy -= 1;
+        this.#dealSoon();
+      });
     }
   }
 
@@ -148,7 +167,7 @@ export class ScoringPool implements AsyncDisposable {
         else if (attempt === ATTEMPTS)
           one.reject(new PipelineError("WORKER_DIED", `a task ended ${ATTEMPTS} scoring workers`, { attempts: ATTEMPTS }, death));
         // One of them may have killed the worker: from here on it takes none of the others along.
-        else void this.#settle([one], attempt + 1);
+        else await this.#settle([one], attempt + 1);
       }
     }
   }

@@ -9,9 +9,11 @@ import { configuredAgent, readSettings } from "@smile/edge-agent/config";
 import { readKeys } from "@smile/edge-agent/key-files";
 import { openMqttFrameSender } from "@smile/edge-agent/mqtt-frame-sender";
 import { type EdgeAgent, startEdgeAgent } from "@smile/edge-agent/service";
+import { collectSeldom } from "@smile/runtime/collections";
 import { createLogger } from "@smile/runtime/logging";
 import { SteadyMachines } from "./steady-machines.ts";
 
+collectSeldom();
 const [folder, ...gateways] = process.argv.slice(2) as [string, ...string[]];
 const logger = createLogger({ service: "gateways", level: "warn" });
 const started: { agent: EdgeAgent; machines: SteadyMachines }[] = [];

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { openAuditLog, silentAudit } from "@smile/runtime/audit-log";
+import { collectYoungOften } from "@smile/runtime/collections";
 import { loadConfig } from "@smile/runtime/config";
 import { readAnyDeployment, readDocument } from "@smile/runtime/document-file";
 import { LogConfig, logEnvNames, logHelp, openLog } from "@smile/runtime/log-config";
@@ -55,6 +56,7 @@ export const modelServiceCommand: ServiceCommand = {
                  deadLettersPerHour 600, of each plant; threads: one per core; logLevel info;
 ${monitoringHelp}`,
   async start({ configFile, folder, env, logger: loggerAt, signal }) {
+    collectYoungOften();
     const settings = loadConfig({ schema: Schema, env, envNames, file: configFile });
     const logger = loggerAt(settings.logLevel);
     const at = (file: string) => resolve(folder, file);

@@ -1,6 +1,7 @@
 import { dirname, resolve } from "node:path";
 import { type ParseArgsOptionsConfig, parseArgs } from "node:util";
 import { PipelineError } from "@smile/errors/pipeline-error";
+import { collectSeldom } from "./collections.ts";
 import type { Environment } from "./config.ts";
 import { type ExitCode, exitCodes, runService, type Service, stopOnSignals } from "./lifecycle.ts";
 import { createLogger, type Logger, type LogLevel, silentLogger } from "./logging.ts";
@@ -47,6 +48,7 @@ export async function runServiceCommand(command: ServiceCommand, argv: readonly 
     process.stdout.write(usage);
     return exitCodes.stopped;
   }
+  collectSeldom();
   using signals = stopOnSignals(process);
   // Until the configuration is read nobody collects log lines: what is wrong with it is told to the person at the terminal.
   let logger = silentLogger();

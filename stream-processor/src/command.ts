@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { openAuditLog } from "@smile/runtime/audit-log";
+import { collectYoungOften } from "@smile/runtime/collections";
 import { loadConfig } from "@smile/runtime/config";
 import { readAnyDeployment } from "@smile/runtime/document-file";
 import { LogConfig, logEnvNames, logHelp, openLog } from "@smile/runtime/log-config";
@@ -73,6 +74,7 @@ export const streamProcessorCommand: ServiceCommand = {
                  audit: path of the audit log; lingerMs 20; openPerKind 4; logLevel info;
 ${monitoringHelp}`,
   async start({ configFile, folder, env, logger: loggerAt, signal }) {
+    collectYoungOften();
     const settings = loadConfig({ schema: Schema, env, envNames, file: configFile });
     const logger = loggerAt(settings.logLevel);
     // Before the log is looked for: a wrong file is told at once.

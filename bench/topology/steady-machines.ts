@@ -5,6 +5,10 @@ import { SENSORS } from "./model.ts";
 const TICK_MS = 4;
 /** Behind its rate by more than this, a source gives up what it missed: the offered load stays what it says. */
 const LONGEST_DEBT_MS = 500;
+/** What the sensors read, again and again: made ahead, since simulating machines is no gateway's work. */
+const READINGS = Array.from({ length: 97 }, (_, phase) =>
+  Object.fromEntries(SENSORS.map((sensor, i) => [sensor, ((phase * (2 * i + 7)) % 97) / 97])),
+);
 
 /**
  * Machines that each close one window with every row, a whole block of lanes at a time: full frames at a steady rate, evenly spread.
@@ -63,7 +67,6 @@ export class SteadyMachines implements RowSource {
   ack(): void {}
 
   #values(): Record<string, number> {
-    const phase = this.emitted + this.#next;
-    return Object.fromEntries(SENSORS.map((sensor, i) => [sensor, ((phase * (2 * i + 7)) % 97) / 97]));
+    return READINGS[(this.emitted + this.#next) % READINGS.length]!;
   }
 }

@@ -16,7 +16,14 @@ export type AssembleRule = {
   readonly largestOpenEnds: number;
 };
 
-type Group = { readonly block: number; readonly endMs: number; readonly sinceMs: number; readonly windows: Map<string, LiftedWindow> };
+type Group = {
+  readonly block: number;
+  readonly endMs: number;
+  readonly sinceMs: number;
+  readonly windows: Map<string, { readonly lane: number; readonly window: LiftedWindow }>;
+  /** So many of the block's members, from the first on, have arrived: none of them goes back. */
+  arrived: number;
+};
 
 /**
  * Puts windows together that ended at the same time, one per machine. A group is sealed as soon as each machine of its block has
@@ -77,7 +84,7 @@ export class FrameAssembler {
       this.#refused++;
       return [];
     }
-    const { block } = place;
+    const { block, lane } = place;
     const groups = this.#groups(block);
     const sealed: SealedWindows[] = [];
     let at = groups.findIndex((group) => group.endMs >= endMs);
@@ -89,10 +96,10 @@ export class FrameAssembler {
       group = undefined;
     }
     if (group?.endMs !== endMs) {
-      group = { block, endMs, sinceMs: atMs, windows: new Map() };
+      group = { block, endMs, sinceMs: atMs, windows: new Map(), arrived: 0 };
       groups.splice(at, 0, group);
     }
-    group.windows.set(machine, window);
+    group.windows.set(machine, { lane, window });
     this.#arrivedMs.set(machine, Math.max(endMs, this.#arrivedMs.get(machine) ?? endMs));
     while (groups.length > this.#rule.largestOpenEnds) sealed.push(this.#seal(groups.shift()!));
     // A machine can only complete groups up to its own end; what is complete is a run from the oldest on.
@@ -141,12 +148,14 @@ export class FrameAssembler {
     return groups;
   }
 
-  #isComplete({ block, endMs }: Group): boolean {
-    return this.#members.get(block)!.every((machine) => (this.#arrivedMs.get(machine) ?? Number.NEGATIVE_INFINITY) >= endMs);
+  #isComplete(group: Group): boolean {
+    const members = this.#members.get(group.block)!;
+    while (group.arrived < members.length && (this.#arrivedMs.get(members[group.arrived]!) ?? Number.NEGATIVE_INFINITY) >= group.endMs)
+      group.arrived++;
+    return group.arrived === members.length;
   }
 
   #seal({ block, endMs, windows }: Group): SealedWindows {
-    const entries = [...windows.values()].map((window) => ({ lane: this.#places.get(window.machine)!.lane, window }));
-    return { block, frameTimeMs: endMs, entries: entries.toSorted((a, b) => a.lane - b.lane) };
+    return { block, frameTimeMs: endMs, entries: [...windows.values()].toSorted((a, b) => a.lane - b.lane) };
   }
 }

@@ -7,6 +7,8 @@ import type { FeatureSet, LiftedWindow, Row } from "./spec.ts";
 import type { StreamCounters } from "./stream-counters.ts";
 
 const none: LiftedWindow[] = [];
+/** Windows whose features share a buffer, which lives as long as any of them. */
+const WINDOWS_PER_BUFFER = 32;
 
 /**
  * Rows in, windows of integer features out, for all machines of a gateway. Training runs this very class, so what a head learned
@@ -18,6 +20,8 @@ export class WindowStream {
   readonly #lift: LiftStream;
   readonly #encoder: FeatureEncoder;
   readonly #features: number;
+  /** Room for the features of the windows to come: a buffer of its own for each would cost more than the window. */
+  #room: Int32Array;
   #due: LiftedWindow[] = none;
 
   /**
@@ -27,6 +31,7 @@ export class WindowStream {
   constructor(spec: FeatureSet, options: { onRefused?: (refusal: Refusal) => void } = {}) {
     checkFeatureSet(spec);
     this.#features = featureCount(spec);
+    this.#room = new Int32Array(0);
     this.#encoder = new FeatureEncoder(spec);
     this.#lift = new LiftStream(spec, (machine, endMs, lifted) => this.#encode(machine, endMs, lifted), options.onRefused);
   }
@@ -75,7 +80,9 @@ export class WindowStream {
   }
 
   #encode(machine: string, endMs: number, lifted: Float64Array): void {
-    const features = new Int32Array(this.#features);
+    if (this.#room.length < this.#features) this.#room = new Int32Array(WINDOWS_PER_BUFFER * this.#features);
+    const features = this.#room.subarray(0, this.#features);
+    this.#room = this.#room.subarray(this.#features);
     const clipped = this.#encoder.encode(lifted, features);
     this.#lift.counters.clipped += clipped;
     if (this.#due === none) this.#due = [];

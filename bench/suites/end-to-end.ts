@@ -9,7 +9,7 @@ const STEADY = { settleMs: 5000, measureMs: 20_000 };
 
 /** Windows of 64 features, one head; as many gateways and machines as fill their frames. */
 export const TOPOLOGY: LoadOptions = {
-  ...{ hopMs: 1000, keyMode: "symmetric", modelPrivacy: "compact", scheme: "bgv", heads: 1, maxMerges: 1 },
+  ...{ hopMs: 1000, keyMode: "symmetric", modelPrivacy: "compact", scheme: "bgv", heads: 1, maxMerges: 1, leastLanes: 64 },
   ...{ gateways: 4, machinesPerGateway: 4096, partitions: 4, threads: 1 },
 };
 

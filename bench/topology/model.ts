@@ -15,6 +15,8 @@ export type ModelOptions = {
   readonly hopMs: number;
   readonly keyMode: KeyMode;
   readonly modelPrivacy: ModelPrivacy;
+  /** Windows per ciphertext at the least; default 1. */
+  readonly leastLanes?: number;
   readonly scheme: Scheme;
   readonly heads: number;
   readonly maxMerges: number;

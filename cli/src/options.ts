@@ -40,6 +40,13 @@ export const shared = {
       .choices(["compact", "sanitised"])
       .default("compact"),
   maxMerges: () => new Option("--max-merges <n>", "frames added into one ciphertext at most").argParser(whole(1, 64)).default(8),
+  lanes: () =>
+    new Option(
+      "--lanes <n>",
+      "windows per ciphertext at the least, by a larger ring: fewer and larger messages, for plants of thousands of machines",
+    )
+      .argParser(whole(1, 4096))
+      .default(1),
   precision: () =>
     new Option(
       "--precision <n>",

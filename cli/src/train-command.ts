@@ -18,6 +18,7 @@ type TrainOptions = {
   keyMode: "public" | "symmetric";
   privacy: "compact" | "sanitised";
   maxMerges: number;
+  lanes: number;
   precision: number;
   wholeReplies?: boolean;
   json?: boolean;
@@ -36,13 +37,15 @@ export function trainCommand(): Command {
     .addOption(shared.keyMode())
     .addOption(shared.privacy())
     .addOption(shared.maxMerges())
+    .addOption(shared.lanes())
     .addOption(shared.precision())
     .addOption(shared.wholeReplies())
     .addOption(shared.json())
     .action(train);
 }
 
-async function train({ out, replay, set, seed, keyMode, privacy, maxMerges, precision, wholeReplies, json }: TrainOptions): Promise<void> {
+async function train({ out, replay, set, seed, keyMode, privacy, maxMerges, lanes: leastLanes, ...options }: TrainOptions): Promise<void> {
+  const { precision, wholeReplies, json } = options;
   const scenario =
     replay === undefined
       ? fleetScenario({ seed, machines: 1, gateways: 1, steps: 24, paceMs: 0 })
@@ -56,6 +59,7 @@ async function train({ out, replay, set, seed, keyMode, privacy, maxMerges, prec
     keyMode,
     maxMerges,
     modelPrivacy: privacy,
+    leastLanes,
     replies: wholeReplies ? "whole" : "switched",
   });
   const files = { deployment: join(out, "deployment.json"), head: join(out, "head.json") };

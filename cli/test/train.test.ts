@@ -47,10 +47,11 @@ it("rounds scores to the precision that is asked for, in smaller replies, or sen
   using folder = temporaryFolder();
   const run = (name: string, ...options: string[]) =>
     smile(["train", "--json", "--out", join(folder.path, name), "--seed", "3", ...options]);
-  const [rounded, whole, wrong] = await Promise.all([
+  const [rounded, whole, wrong, wide] = await Promise.all([
     run("a", "--precision", "0.002"),
     run("b", "--whole-replies"),
     run("c", "--precision", "-1"),
+    run("d", "--lanes", "50"),
   ]);
   const report = (text: string) => JSON.parse(text) as Record<string, number>;
   const { qBits, ...sent } = report(whole.stdout);
@@ -61,6 +62,7 @@ it("rounds scores to the precision that is asked for, in smaller replies, or sen
   expect(deployment.replies).toEqual({ bits: report(rounded.stdout).replyBits, step: report(rounded.stdout).replyStep });
   expect(deployment.replies!.step).toBeGreaterThan(1);
   expect(deployment.replies!.bits).toBeLessThanOrEqual(25);
+  expect(report(wide.stdout), "the ring has room for as many windows").toMatchObject({ lanes: 64, n: 4096 });
   expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining("--precision") });
 });
 

@@ -23,6 +23,8 @@ export type PlanRequest = {
   /** The largest number of frames that are added into one ciphertext. Always 1 in symmetric mode. */
   readonly maxMerges: number;
   readonly modelPrivacy: ModelPrivacy;
+  /** For `plan`: windows that a ciphertext has room for at the least, by a larger ring where it takes one. Default 1. */
+  readonly leastLanes?: number | undefined;
   /**
    * For `plan`: replies under a smaller modulus, in which scores are right to this step, a power of two; 1 for exact scores. Absent: whole
    * replies, which are exact.
@@ -72,7 +74,7 @@ const LARGEST_T_BITS = 50;
  * @throws {PipelineError} PLAN_REFUSED, with the numbers, when nothing fits or a weight or feature size is no safe integer
  */
 export function plan(request: PlanRequest): Plan {
-  const { featureCount, featureBits, modelPrivacy, scheme = "bgv", replyStep } = request;
+  const { featureCount, featureBits, modelPrivacy, leastLanes = 1, scheme = "bgv", replyStep } = request;
   checkRequest(request);
   const scoreBound = worstScore(request);
   const readBound = largestRead(scoreBound, replyStep);
@@ -93,6 +95,10 @@ export function plan(request: PlanRequest): Plan {
   for (const n of modelPrivacy === "sanitised" ? [4096] : [2048, 4096]) {
     if (featureCount > n) {
       tried.push(`N = ${n} has room for ${n} features, not ${featureCount}`);
+      continue;
+    }
+    if (laneCount(n, featureCount) < leastLanes) {
+      tried.push(`N = ${n} has room for ${laneCount(n, featureCount)} windows, not ${leastLanes}`);
       continue;
     }
     const needed = (scoreBound + t * (worstNoise(request, n) + 2 ** LEAST_FLOOD_BITS[modelPrivacy])) * ROUNDING;
@@ -247,13 +253,14 @@ function norm1(weights: ArrayLike<number>): number {
   return sum;
 }
 
-function checkRequest({ featureCount, featureBits, heads, maxMerges, replyStep }: PlanRequest): void {
+function checkRequest({ featureCount, featureBits, heads, maxMerges, leastLanes = 1, replyStep }: PlanRequest): void {
   const refuse = (what: string, facts: Record<string, number> = {}) => {
     throw new PipelineError("PLAN_REFUSED", what, facts);
   };
   if (!Number.isInteger(featureCount) || featureCount < 1) refuse("featureCount must be a whole number of at least 1", { featureCount });
   if (!Number.isInteger(featureBits) || featureBits < 2 || featureBits > 16) refuse("featureBits must be from 2 to 16", { featureBits });
   if (!Number.isInteger(maxMerges) || maxMerges < 1) refuse("maxMerges must be a whole number of at least 1", { maxMerges });
+  if (!Number.isInteger(leastLanes) || leastLanes < 1) refuse("leastLanes must be a whole number of at least 1", { leastLanes });
   if (replyStep !== undefined && !(Number.isInteger(Math.log2(replyStep)) && replyStep >= 1))
     refuse("the step of replies must be a power of two of at least 1", { replyStep });
   if (heads.length === 0 || heads.some((head) => head.weights.length === 0))

@@ -101,6 +101,16 @@ describe("planner", () => {
     expect(sanitised.floodBits).toBeGreaterThanOrEqual(30);
   });
 
+  it("takes the smallest ring that has room for so many windows as are asked for, and refuses what none has room for", () => {
+    expect(plan({ ...request, leastLanes: 32 })).toEqual(plan(request));
+    const wide = plan({ ...request, leastLanes: 33 });
+    expect(wide).toMatchObject({ lanes: 64, params: { n: 4096 } });
+    expect(assess(request, wide.params), "and so does a service that takes it up").toEqual(wide);
+    const refused = refusalOf(() => plan({ ...request, leastLanes: 65 }));
+    expect(refused).toMatchObject({ code: "PLAN_REFUSED", message: expect.stringContaining("room for 64 windows, not 65") });
+    expect(refusalOf(() => plan({ ...request, leastLanes: 0.5 }))).toMatchObject({ code: "PLAN_REFUSED", facts: { leastLanes: 0.5 } });
+  });
+
   it("plans one merge in symmetric mode, whatever is asked for, and a smaller prime with it", () => {
     const symmetric = plan({ ...request, keyMode: "symmetric" });
     expect(symmetric.maxMerges).toBe(1);

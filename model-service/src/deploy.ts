@@ -24,6 +24,8 @@ export type DeployRequest = {
   readonly keyMode: KeyMode;
   readonly maxMerges: number;
   readonly modelPrivacy: ModelPrivacy;
+  /** Windows per ciphertext at the least. Default 1: as many as the smallest ring has room for. */
+  readonly leastLanes?: number;
   /** Default `bgv`; `identity` does not encrypt and is for tests. */
   readonly scheme?: Scheme;
   /** `switched`, the default: as small as the cards' precision allows. `whole`: exact and larger, what plants before decision 13 read. */
@@ -41,7 +43,7 @@ export type Deployed = { readonly deployment: Deployment; readonly heads: readon
  * @throws {PipelineError} PLAN_REFUSED, with the numbers, when no parameters fit
  */
 export function deploy(request: DeployRequest): Deployed {
-  const { featureSet, candidates, keyMode, maxMerges, modelPrivacy, scheme = "bgv", replies = "switched" } = request;
+  const { featureSet, candidates, keyMode, maxMerges, modelPrivacy, leastLanes, scheme = "bgv", replies = "switched" } = request;
   const steps = candidates.map(({ head, card }) => largestStep({ scale: head.scale, ...card }, head.worstCase / LEAST_STEPS));
   const planned = plan({
     scheme,
@@ -51,6 +53,7 @@ export function deploy(request: DeployRequest): Deployed {
     keyMode,
     maxMerges,
     modelPrivacy,
+    leastLanes,
     replyStep: replies === "whole" ? undefined : Math.min(...steps),
   });
   const featureSetId = documentId(featureSet);

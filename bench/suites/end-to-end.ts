@@ -5,6 +5,9 @@ import { drained, findKnee, inWords, type Load, type LoadOptions, startLoaded } 
 
 /** A million machines a minute. */
 const MILLION_A_MINUTE = 16_700;
+/** Until the services' hot code is compiled, which takes some hundred thousand windows. */
+const WARM_UP = { settleMs: 10_000, measureMs: 20_000 };
+const WARM_UP_WINDOWS_PER_SECOND = 12_000;
 const STEADY = { settleMs: 5000, measureMs: 20_000 };
 
 /** Windows of 64 features, one head; as many gateways and machines as fill their frames. */
@@ -49,8 +52,8 @@ export const endToEnd: Suite = {
 
 async function measured(options: LoadOptions, say: (line: string) => void) {
   await using topology = await startLoaded(options);
-  await topology.at(2000); // warm-up
-  const { loads, knee } = await findKnee(topology, { from: 15_000, factor: 1.4, say });
+  await topology.at(WARM_UP_WINDOWS_PER_SECOND, WARM_UP);
+  const { loads, knee } = await findKnee(topology, { from: 20_000, factor: 1.3, say });
   if (knee === undefined) throw new Error("the services kept up with no load");
   await drained(topology);
   let million: Load | undefined;
@@ -67,7 +70,7 @@ async function plainAt(rate: number, say: (line: string) => void): Promise<Load>
   // The scheme without encryption has one key, and a register takes it for one gateway: that one has all the machines.
   const machinesPerGateway = TOPOLOGY.gateways * TOPOLOGY.machinesPerGateway;
   await using topology = await startLoaded({ ...TOPOLOGY, scheme: "identity", gateways: 1, machinesPerGateway });
-  await topology.at(2000);
+  await topology.at(WARM_UP_WINDOWS_PER_SECOND, WARM_UP);
   const load = await topology.at(rate, STEADY);
   say(inWords(load));
   return load;

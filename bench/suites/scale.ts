@@ -19,7 +19,8 @@ const SHORT = { settleMs: 4000, measureMs: 8000 };
 
 /** One thing at a time is different from the first. One plant's batches are one partition's: a second service is there for other plants'. */
 const VARIANTS: Readonly<Record<string, Partial<LoadOptions>>> = {
-  "1 worker, 1 model service, 1 head": {},
+  "64 windows per ciphertext, 1 worker, 1 model service, 1 head": {},
+  "32 windows per ciphertext": { leastLanes: 32 },
   "2 workers": { threads: 2 },
   "2 model services": { models: 2 },
   "4 heads": { heads: 4 },

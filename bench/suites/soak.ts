@@ -7,7 +7,7 @@ import { TOPOLOGY } from "./end-to-end.ts";
 
 const MINUTES = Number(process.env.BENCH_SOAK_MINUTES ?? 10);
 /** Half the knee that `end-to-end` found on two cores; another machine sets its own. */
-const WINDOWS_PER_SECOND = Number(process.env.BENCH_SOAK_RATE ?? 6000);
+const WINDOWS_PER_SECOND = Number(process.env.BENCH_SOAK_RATE ?? 15_000);
 
 /** A steady load for minutes: what grows, leaks or stays behind shows. */
 export const soak: Suite = {

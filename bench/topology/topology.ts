@@ -6,9 +6,11 @@ import { Measured, type Usage } from "./process.ts";
 const GATEWAYS = fileURLToPath(new URL("gateways-process.ts", import.meta.url));
 const CONSOLE = fileURLToPath(new URL("console-process.ts", import.meta.url));
 const SERVICES = ["stream-processor", "model-service"] as const;
+/** Gateways share processes: one for each would be more than this machine's cores, and in one they would all wait for each one's disk. */
+const GATEWAY_PROCESSES = 2;
 const STARTED = /(stream processor|model service|plant console) started/;
 
-/** What the gateways' process says of itself, four times a second. */
+/** What a process of gateways says of itself, four times a second. */
 export type GatewayNews = { readonly windows: number; readonly frames: number; readonly waiting: number };
 
 /** What the console stored since it was asked last; latencies from a window closed at the gateway to its stored risk. */
@@ -29,9 +31,9 @@ export class Topology implements AsyncDisposable {
   readonly processes: Measured[] = [];
   readonly #folder: string;
   readonly #env: NodeJS.ProcessEnv;
-  #gateways!: Measured;
+  readonly #gateways: Measured[] = [];
+  readonly #news: GatewayNews[] = [];
   #console!: Measured;
-  news: GatewayNews = { windows: 0, frames: 0, waiting: 0 };
 
   private constructor({ folder, env }: Prepared) {
     this.#folder = folder;
@@ -67,24 +69,34 @@ export class Topology implements AsyncDisposable {
     this.processes.push(this.#console);
     await this.#console.line(STARTED);
     const gatewaysEnv = { ...process.env, ...env };
-    this.#gateways = this.#opened.use(
-      new Measured("gateways", process.execPath, [...node, GATEWAYS, folder, ...gateways], { cwd: folder, env: gatewaysEnv, ipc: true }),
-    );
-    this.processes.push(this.#gateways);
-    const ready = once(this.#gateways.child, "message");
-    const ended = once(this.#gateways.child, "close").then(() => {
-      throw new Error(`gateways ended:\n${this.#gateways.lastLines()}`);
-    });
-    await Promise.race([ready, ended]);
-    ended.catch(() => {});
-    this.#gateways.child.on("message", (news: GatewayNews) => {
-      this.news = news;
-    });
+    const each = Math.ceil(gateways.length / GATEWAY_PROCESSES);
+    for (let i = 0; i * each < gateways.length; i++) {
+      const args = [...node, GATEWAYS, folder, ...gateways.slice(i * each, (i + 1) * each)];
+      const name = i === 0 ? "gateways" : `gateways ${i + 1}`;
+      const running = this.#opened.use(new Measured(name, process.execPath, args, { cwd: folder, env: gatewaysEnv, ipc: true }));
+      this.processes.push(running);
+      const ready = once(running.child, "message");
+      const ended = once(running.child, "close").then(() => {
+        throw new Error(`${name} ended:\n${running.lastLines()}`);
+      });
+      await Promise.race([ready, ended]);
+      ended.catch(() => {});
+      running.child.on("message", (news: GatewayNews) => {
+        this.#news[i] = news;
+      });
+      this.#gateways.push(running);
+    }
+  }
+
+  /** What all gateways say together. */
+  get news(): GatewayNews {
+    const sum = (read: (news: GatewayNews) => number) => this.#news.reduce((total, news) => total + read(news), 0);
+    return { windows: sum(({ windows }) => windows), frames: sum(({ frames }) => frames), waiting: sum(({ waiting }) => waiting) };
   }
 
   /** Offers so many windows per second from now on, over all gateways. */
   offer(windowsPerSecond: number): void {
-    this.#gateways.child.send({ windowsPerSecond });
+    for (const { child } of this.#gateways) child.send({ windowsPerSecond: windowsPerSecond / this.#gateways.length });
   }
 
   /** One more process, once it says that it started. */

@@ -7,9 +7,10 @@ import { batchCodec } from "@smile/schemas/envelopes";
 import { mergeToBatch } from "@smile/stream-processor/batch";
 import { type Case, difference, dividedBy, type Samples, sumOf } from "../harness/sampling.ts";
 import { allLanes, encryptedWindows, type Shape } from "./encrypted-windows.ts";
+import { openInverseNtt } from "./inverse-ntt.ts";
 
 /** Steps of one output that add up to a frame, in their order. */
-export const SCORING_STEPS = ["check", "unpack", "load", "multiply and inverse NTT", "sanitise", "pack"] as const;
+export const SCORING_STEPS = ["check", "unpack", "load", "multiply", "inverse NTT", "sanitise", "pack"] as const;
 
 const OUTPUTS = 4;
 /** Gateways whose frames a batch is made of when merging is measured: at most. */
@@ -28,7 +29,7 @@ export type ScoringSteps = Disposable & {
 
 /**
  * Opens the service's work on one full frame. Steps that no function does alone are differences: loading is a multiplication by no
- * polynomial less the unpacking, the multiplication with its inverse NTT is that by one polynomial less that by none.
+ * polynomial less the unpacking, the multiplication is that by one polynomial less that by none and less the inverse NTT.
  */
 export async function openScoringSteps(shape: Shape): Promise<ScoringSteps> {
   using opened = new DisposableStack();
@@ -47,12 +48,14 @@ export async function openScoringSteps(shape: Shape): Promise<ScoringSteps> {
   /** What nobody sends: without a sanitiser a reply gives the model away. */
   const scoreOnly = ({ head, polynomials }: PreparedHead) =>
     evaluator.multiply(ciphertext, form, polynomials).map((each, output) => finishReply(head, output, each, lanes));
+  const inverse = opened.use(await openInverseNtt(params, product!));
   const finish = { bias: 1, lanes, featureCount, floodBits, q: params.q, t: params.t };
   const cases: Case[] = [
     { name: "check", run: () => checkBatch(batch, params) },
     { name: "unpack", run: () => (form === "full" ? decodeFull(params, ciphertext) : decodeSeeded(params, ciphertext)) },
     { name: "multiply by none", run: () => evaluator.multiply(ciphertext, form, []) },
     { name: "multiply by one", run: () => evaluator.multiply(ciphertext, form, one.polynomials) },
+    ...inverse.cases,
     { name: "sanitise", run: () => finishScore(product!, finish) },
     { name: "pack", run: () => encodeReply(params, product!, lanes, featureCount) },
     { name: "one output", run: () => scoreOnly(one) },
@@ -73,7 +76,8 @@ export async function openScoringSteps(shape: Shape): Promise<ScoringSteps> {
         ["check", of("check")],
         ["unpack", of("unpack")],
         ["load", difference(of("multiply by none"), of("unpack"))],
-        ["multiply and inverse NTT", difference(of("multiply by one"), of("multiply by none"))],
+        ["multiply", difference(difference(of("multiply by one"), of("multiply by none")), inverse.samples(of))],
+        ["inverse NTT", inverse.samples(of)],
         ["sanitise", of("sanitise")],
         ["pack", of("pack")],
         ["unpack to inverse NTT", of("multiply by one")],

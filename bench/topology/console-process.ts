@@ -5,10 +5,11 @@
 import { createHistogram } from "node:perf_hooks";
 import { loadConsoleConfig } from "@smile/plant-console/config";
 import { startConfiguredConsole } from "@smile/plant-console/configured-console";
-import { collectSeldom } from "@smile/runtime/collections";
+import { collectSeldom, collectYoungOften } from "@smile/runtime/collections";
 import { createLogger } from "@smile/runtime/logging";
 
 collectSeldom();
+collectYoungOften();
 const logger = createLogger({ service: "plant-console", level: "info" });
 const latency = createHistogram({ lowest: 1, highest: 3_600_000, figures: 3 });
 const console = await startConfiguredConsole(loadConsoleConfig(process.argv[2]!, process.env), {

@@ -1,3 +1,4 @@
+import { collectYoungOften } from "@smile/runtime/collections";
 import { logHelp } from "@smile/runtime/log-config";
 import { openMonitoring } from "@smile/runtime/monitoring";
 import { monitoringHelp } from "@smile/runtime/monitoring-config";
@@ -27,6 +28,7 @@ ${monitoringHelp}
   --json         one JSON object per alert and per gap on standard output`,
   options: { json: { type: "boolean" } },
   async start({ configFile, folder, env, logger: loggerAt, signal, values }) {
+    collectYoungOften();
     const config = loadConsoleConfig(configFile, env);
     const print = values.json ? alertJson : alertLine;
     const logger = loggerAt(config.logLevel);

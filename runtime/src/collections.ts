@@ -2,16 +2,16 @@ import { setFlagsFromString } from "node:v8";
 
 /**
  * V8 counts the bytes of buffers against the heap and marks all of it again for every few megabytes of them, while a service allocates some
- * hundred per second and keeps none: at 22,000 windows per second a sixth of all processor time. A heap that may grow to five times what
+ * hundred per second and keeps none: at 22,000 windows per second a sixth of all processor time. A heap that may grow to three times what
  * outlived the last collection, buffers counted, is marked a tenth as often.
  */
 export function collectSeldom(): void {
-  setFlagsFromString("--heap-growing-percent=400");
+  setFlagsFromString("--heap-growing-percent=200");
 }
 
 /**
- * For services that only pass buffers on: their objects die young, and small young generations are collected before the buffers behind them
- * add up. (Not for those that keep state per machine, whose objects would be copied for nothing.)
+ * For services whose objects die young: small young generations are collected before the buffers behind them add up. (Not for agents, whose
+ * windows wait for their frame and would be copied for nothing.)
  */
 export function collectYoungOften(): void {
   setFlagsFromString("--semi-space-growth-factor=1");

@@ -30,8 +30,9 @@ export function switchedDecryptor(params: Params, secret: Int8Array, featureCoun
   return {
     decrypt(reply, lanes) {
       const { c0, c1 } = decodeSwitchedReply(params, bits, reply, lanes, featureCount);
-      return lanes.map((lane, i) => {
-        const phase = c0[i]! + product(c1, turned, n - 1 - scorePosition(lane, featureCount));
+      const from = lanes.map((lane) => n - 1 - scorePosition(lane, featureCount));
+      return Array.from(productsAt(c1, turned, from), (product, i) => {
+        const phase = c0[i]! + product;
         const centred = phase - modulus * Math.round(phase / modulus);
         return Math.round(centred * perStep) * step + 0; // + 0: no negative zero
       });
@@ -41,14 +42,25 @@ export function switchedDecryptor(params: Params, secret: Int8Array, featureCoun
   };
 }
 
-/** Sum of c1[j] * turned[from + j]; four sums side by side, since each addition waits for the one before it. */
-function product(c1: Float64Array, turned: Float64Array, from: number): number {
-  let [a, b, c, d] = [0, 0, 0, 0];
-  for (let j = 0, k = from; j < c1.length; j += 4, k += 4) {
-    a += c1[j]! * turned[k]!;
-    b += c1[j + 1]! * turned[k + 1]!;
-    c += c1[j + 2]! * turned[k + 2]!;
-    d += c1[j + 3]! * turned[k + 3]!;
+/** Sums of c1[j] * turned[from + j], four side by side: each addition waits for the one before it, and c1 is read once for all of them. */
+function productsAt(c1: Float64Array, turned: Float64Array, from: readonly number[]): Float64Array {
+  const sums = new Float64Array(from.length);
+  const part = (start: number) => turned.subarray(start, start + c1.length);
+  for (let i = 0; i < from.length; i += 4) {
+    // Where there are not four left, the first is taken again.
+    const p = part(from[i]!);
+    const q = part(from[i + 1] ?? from[i]!);
+    const r = part(from[i + 2] ?? from[i]!);
+    const s = part(from[i + 3] ?? from[i]!);
+    let [a, b, c, d] = [0, 0, 0, 0];
+    for (let j = 0; j < c1.length; j++) {
+      const residue = c1[j]!;
+      a += residue * p[j]!;
+      b += residue * q[j]!;
+      c += residue * r[j]!;
+      d += residue * s[j]!;
+    }
+    sums.set([a, b, c, d].slice(0, from.length - i), i);
   }
-  return a + b + c + d;
+  return sums;
 }

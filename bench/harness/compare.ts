@@ -17,7 +17,7 @@ export type Change = {
    * the quotient of the two columns when the machine was slower in one of the runs. Null when one run lacks the figure.
    */
   readonly factor: number | null;
-  /** `unjudged`: a time by the clock on the wall, which whatever else runs lengthens, or a difference, whose error is that of larger times. */
+  /** `unjudged`: a time by the clock on the wall, which whatever else runs lengthens, or a part of what is judged as a whole. */
   readonly verdict: "same" | "better" | "regression" | "missing" | "unjudged";
 };
 
@@ -73,5 +73,5 @@ function verdictOn(factor: number, threshold: number): Change["verdict"] {
   return factor <= 1 / threshold + ROUNDING ? "better" : "same";
 }
 
-const isJudged = ({ clock, difference }: Measurement) => clock !== "wall" && !difference;
+const isJudged = ({ clock, isPart }: Measurement) => clock !== "wall" && !isPart;
 const comparable = ({ calibrated, median }: Measurement) => calibrated ?? median;

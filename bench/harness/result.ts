@@ -16,8 +16,8 @@ const measurement = z.object({
   q3: z.number(),
   mad: z.number(),
   samples: z.number().int().positive(),
-  /** A difference of two times that were measured: shown, and not judged. */
-  difference: z.boolean(),
+  /** A step of something that is measured as a whole, or a difference of two times: shown, and not judged. */
+  isPart: z.boolean(),
   /** Median, over the rounds, of the sample as a multiple of the calibration loop of its round; null for what is exact. */
   calibrated: z.number().nullable(),
   /** Interquartile range of that, as a share of it: how much of a change may be chance. */
@@ -70,7 +70,7 @@ export function timed(name: string, unit: string, samples: Samples): Measurement
     clock: samples.clock,
     ...spreadOf(samples.us),
     samples: samples.us.length,
-    difference: samples.difference,
+    isPart: samples.isPart,
     calibrated: calibrated.median,
     calibratedSpread: calibrated.median > 0 ? (calibrated.q3 - calibrated.q1) / calibrated.median : 0,
   };
@@ -78,7 +78,7 @@ export function timed(name: string, unit: string, samples: Samples): Measurement
 
 /** A figure that does not vary between runs. */
 export function exact(name: string, unit: string, value: number): Measurement {
-  const figures = { median: value, q1: value, q3: value, mad: 0, samples: 1, difference: false, calibrated: null, calibratedSpread: 0 };
+  const figures = { median: value, q1: value, q3: value, mad: 0, samples: 1, isPart: false, calibrated: null, calibratedSpread: 0 };
   return { name, unit, clock: "exact", ...figures };
 }
 

@@ -38,8 +38,11 @@ export type Samples = {
   readonly clock: Clock;
   readonly us: readonly number[];
   readonly calibrationUs: readonly number[];
-  /** Whether it was measured, or is a small difference of large times, whose error is theirs. */
-  readonly difference: boolean;
+  /**
+   * A small difference of large times, whose error is theirs, or a step of microseconds, which differs by a quarter from process to process,
+   * as it was compiled: what they are part of is judged.
+   */
+  readonly isPart: boolean;
 };
 
 /** Microseconds since some origin. */
@@ -65,7 +68,7 @@ export async function sampleTogether(
   calls.set(calibration, await warmUp(calibration, Math.max(warmUpMs, CALIBRATION_WARM_UP_MS), sampleMs));
   for (const each of cases) calls.set(each, await warmUp(each, warmUpMs, sampleMs));
   const times = new Map(
-    cases.map(({ name, clock = "cpu" }) => [name, { clock, us: [] as number[], calibrationUs: [] as number[], difference: false }]),
+    cases.map(({ name, clock = "cpu" }) => [name, { clock, us: [] as number[], calibrationUs: [] as number[], isPart: false }]),
   );
   for (let round = 0; round < samples; round++) {
     const calibrationUs = await sample(calibration, calls.get(calibration)!);
@@ -106,9 +109,14 @@ async function sample({ clock = "cpu", perCall = 1, run }: Case, calls: number):
   return (now() - began) / (calls * perCall);
 }
 
+/** A step of what is measured as a whole, too. */
+export function partOf(samples: Samples): Samples {
+  return { ...samples, isPart: true };
+}
+
 /** What one of two cases takes more than the other, round by round: how a step is measured that cannot be called alone. */
 export function difference(whole: Samples, part: Samples): Samples {
-  return { ...whole, us: whole.us.map((us, i) => us - part.us[i]!), difference: true };
+  return { ...whole, us: whole.us.map((us, i) => us - part.us[i]!), isPart: true };
 }
 
 /** Samples per `count` smaller things. */

@@ -5,7 +5,7 @@ import { decodeFull, decodeSeeded, encodeReply, mergeFrames } from "@smile/he/wi
 import { checkBatch } from "@smile/model-service/check-batch";
 import { batchCodec } from "@smile/schemas/envelopes";
 import { mergeToBatch } from "@smile/stream-processor/batch";
-import { type Case, difference, dividedBy, type Samples, sumOf } from "../harness/sampling.ts";
+import { type Case, difference, dividedBy, partOf, type Samples, sumOf } from "../harness/sampling.ts";
 import { allLanes, encryptedWindows, type Shape } from "./encrypted-windows.ts";
 import { openInverseNtt } from "./inverse-ntt.ts";
 
@@ -73,13 +73,13 @@ export async function openScoringSteps(shape: Shape): Promise<ScoringSteps> {
     derive(samples) {
       const of = (name: string) => samples.get(name)!;
       return new Map([
-        ["check", of("check")],
-        ["unpack", of("unpack")],
+        ["check", partOf(of("check"))],
+        ["unpack", partOf(of("unpack"))],
         ["load", difference(of("multiply by none"), of("unpack"))],
         ["multiply", difference(difference(of("multiply by one"), of("multiply by none")), inverse.samples(of))],
         ["inverse NTT", inverse.samples(of)],
-        ["sanitise", of("sanitise")],
-        ["pack", of("pack")],
+        ["sanitise", partOf(of("sanitise"))],
+        ["pack", partOf(of("pack"))],
         ["unpack to inverse NTT", of("multiply by one")],
         ["frame", sumOf(of("check"), of("one output"))],
         [`frame, ${OUTPUTS} outputs`, sumOf(of("check"), of("several outputs"))],

@@ -58,7 +58,7 @@ describe("compareResults", () => {
 
   it("shows differences and times by the wall clock without judging them", () => {
     const unjudged = (change: object) => ({ ...base, measurements: base.measurements.map((each) => ({ ...each, ...change })) });
-    for (const change of [{ difference: true }, { clock: "wall" as const }])
+    for (const change of [{ isPart: true }, { clock: "wall" as const }])
       expect(new Set(verdicts(compareResults(base, unjudged(change), { plantedSlowdown: 5 })))).toEqual(new Set(["unjudged"]));
   });
 });

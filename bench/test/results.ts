@@ -21,7 +21,7 @@ export function resultOf(
           clock: "cpu",
           us: [us, us, us].map((each) => each * slow),
           calibrationUs: [100, 100, 100].map((each) => each * slow),
-          difference: false,
+          isPart: false,
         }),
       ),
       ...Object.entries(bytes).map(([name, value]) => exact(name, "B", value)),

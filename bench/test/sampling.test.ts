@@ -4,7 +4,7 @@ import { timed } from "../harness/result.ts";
 import { difference, dividedBy, type Samples, sampleTogether, sumOf } from "../harness/sampling.ts";
 
 const rule = { samples: 4, sampleMs: 0.2, warmUpMs: 1 };
-const samples = (...us: number[]): Samples => ({ clock: "cpu", us, calibrationUs: us.map(() => 10), difference: false });
+const samples = (...us: number[]): Samples => ({ clock: "cpu", us, calibrationUs: us.map(() => 10), isPart: false });
 
 it("does the same calibration work at every call, on every machine", () => {
   const checksum = calibrationWork();
@@ -46,12 +46,12 @@ it("counts per thing where a call handles several", async () => {
 });
 
 it("subtracts, adds and divides round by round", () => {
-  expect(difference(samples(5, 7, 9), samples(1, 2, 3))).toMatchObject({ us: [4, 5, 6], difference: true });
+  expect(difference(samples(5, 7, 9), samples(1, 2, 3))).toMatchObject({ us: [4, 5, 6], isPart: true });
   expect(sumOf(samples(1, 2), samples(10, 20), samples(100, 200)).us).toEqual([111, 222]);
   expect(dividedBy(samples(32, 64), 32).us).toEqual([1, 2]);
 });
 
 it("tells a time as a multiple of the calibration loop of its own round", () => {
-  const disturbed: Samples = { clock: "cpu", us: [20, 40, 20], calibrationUs: [10, 20, 10], difference: false };
+  const disturbed: Samples = { clock: "cpu", us: [20, 40, 20], calibrationUs: [10, 20, 10], isPart: false };
   expect(timed("step", "us/frame", disturbed)).toMatchObject({ median: 20, q3: 30, calibrated: 2, calibratedSpread: 0 });
 });

@@ -24,7 +24,8 @@ export class RegisteredKeys {
   find({ plant, paramsId, keyId }: CiphertextKind): SanitisingKey {
     const key = this.#plants.find(plant)?.keyEver(paramsId, keyId) ?? this.#plants.refresh(plant)?.keyEver(paramsId, keyId);
     if (key === undefined) throw new PipelineError("KEY_UNKNOWN", `no public key ${keyId} is registered for the plant`, { plant });
-    const ready = this.#ready.get(keyId) ?? { keyId, publicKey: shared(key.publicKey) };
+    const known = this.#ready.get(keyId);
+    const ready = known === undefined ? { keyId, publicKey: new Uint8Array(Buffer.from(key.publicKey, "base64")) } : shared(known);
     this.#ready.delete(keyId);
     this.#ready.set(keyId, ready);
     if (this.#ready.size > READY) this.#ready.delete(this.#ready.keys().next().value!);
@@ -32,10 +33,13 @@ export class RegisteredKeys {
   }
 }
 
-/** In shared memory: every job names the key, none copies its bytes. */
-function shared(base64: string): Uint8Array {
-  const bytes = Buffer.from(base64, "base64");
-  const copy = new Uint8Array(new SharedArrayBuffer(bytes.length));
-  copy.set(bytes);
-  return copy;
+/**
+ * In shared memory: every job names the key, none copies its bytes. Only for keys that are asked for again while they are kept: V8 does not
+ * count shared memory against its heap, and that of ten thousand plants' keys, one after the other, would wait long for a collection.
+ */
+function shared(key: SanitisingKey): SanitisingKey {
+  if (key.publicKey.buffer instanceof SharedArrayBuffer) return key;
+  const publicKey = new Uint8Array(new SharedArrayBuffer(key.publicKey.length));
+  publicKey.set(key.publicKey);
+  return { ...key, publicKey };
 }

@@ -14,7 +14,7 @@ export function resultPage(title: string, result: BenchResult, charts: readonly 
     `Node ${machine.node}`,
     `load ${machine.load}`,
     `revision ${revision.commit ?? "unknown"}${revision.changed ? " with changes" : ""}`,
-    `calibration loop ${calibrationUs.toFixed(1)} us`,
+    ...(calibrationUs > 0 ? [`calibration loop ${calibrationUs.toFixed(1)} us`] : []),
     takenAt,
   ];
   const rows = measurements.map(({ name, unit, clock, median, q1, q3, mad, samples, calibrated }) => {
@@ -50,9 +50,10 @@ export function chartSvg({ title, unit, categories, series, stacked }: Chart): s
   try {
     chart.setOption({
       animation: false,
-      title: { text: title },
-      legend: { top: 30 },
-      grid: { top: 90, bottom: 20, left: 20, right: 20, containLabel: true },
+      title: { text: title, top: 0 },
+      // Without a browser texts are taken for shorter than they are.
+      legend: { top: 40, itemGap: 36 },
+      grid: { top: 100, bottom: 20, left: 20, right: 20, containLabel: true },
       xAxis: { type: "category", data: [...categories], axisLabel: { interval: 0, width: 150, overflow: "break" } },
       yAxis: { type: "value", name: unit },
       series: series.map(({ name, values }) => ({

@@ -3,7 +3,7 @@ import { type Samples, type SamplingRule, sampleTogether } from "../harness/samp
 import { median } from "../harness/statistics.ts";
 import { allLanes, encryptedWindows, type Shape } from "./encrypted-windows.ts";
 
-/** Jobs that are under way together, as the scorer has them: enough to keep two workers busy. */
+/** Jobs of one sample: so many that its end, where one thread has nothing left to do, is a small part of it. */
 const JOBS = 512;
 
 /**

@@ -1,10 +1,11 @@
+import { MessagePort } from "node:worker_threads";
 import { type ErrorCode, isPipelineError } from "@smile/errors/pipeline-error";
 import type { Scheme } from "@smile/he/params";
 import { type IntegerHead, plan } from "@smile/he/planner";
 import { residueAt } from "@smile/he/residues";
 import { type ScoringJob, ScoringPool, type ScoringPoolOptions } from "@smile/he/scoring-pool";
 import { decodeReply } from "@smile/he/wire";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { type EncryptedLoop, openLoop, plainScore, scoringHead } from "./encrypted-loop.ts";
 
 const F = 64;
@@ -71,17 +72,18 @@ describe.each(["bgv", "identity"] as const)("scoring pool, %s", (scheme) => {
     await using pool = openPool();
     bench.check(0, await pool.score(bench.job(0)));
     let answers = 0;
-    const jobs = Array.from({ length: 40 }, async (_, i) => {
-      const replies = await pool.score(bench.job(i));
-      answers += 1;
-      bench.check(i, replies);
-    });
-    // One worker after every tenth answer: a job is under way each time, and none can meet three deaths.
-    for (const [i, job] of jobs.entries()) {
-      if (i % 10 === 0 && i > 0) await pool.threads[0]?.terminate();
-      await job;
+    // One death in each wave, while most of its jobs are under way: a job that met three would rightly be refused.
+    for (let wave = 0; wave < 6; wave++) {
+      const jobs = Array.from({ length: 10 }, async (_, i) => {
+        const replies = await pool.score(bench.job(i));
+        answers += 1;
+        bench.check(i, replies);
+      });
+      await Promise.race(jobs);
+      await pool.threads[0]?.terminate();
+      await Promise.all(jobs);
     }
-    expect(answers).toBe(40);
+    expect(answers).toBe(60);
   });
 
   it("a refusal in a worker arrives as the PipelineError that it was, and neighbours are scored", async () => {
@@ -125,6 +127,19 @@ describe("scoring pool", () => {
     await Promise.all(jobs);
     expect(most).toBeLessThanOrEqual(3);
     expect([pool.jobs, pool.waiting]).toEqual([0, 0]);
+  });
+
+  it("gives threads full tasks of eight as long as enough of one head and key waits", async () => {
+    using bench = await openBench("identity");
+    await using pool = openPool();
+    const posted = vi.spyOn(MessagePort.prototype, "postMessage");
+    onTestFinished(() => posted.mockRestore());
+    const { head: same } = bench.job(0);
+    await Promise.all(Array.from({ length: 128 }, (_, i) => pool.score({ ...bench.job(i), head: same })));
+    const sizes = posted.mock.calls.flatMap(([{ task }]) => (task?.batches === undefined ? [] : [task.batches.length]));
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(128);
+    // What is left at the end may be shared out evenly.
+    expect(sizes.slice(0, 12)).toEqual(Array(12).fill(8));
   });
 
   it("a refused job gives its place back", async () => {

@@ -2,13 +2,12 @@ import { setFlagsFromString } from "node:v8";
 
 /**
  * V8 counts the bytes of buffers against the heap and marks all of it again for every few megabytes of them, while a service allocates some
- * hundred per second and keeps none: at 22,000 windows per second a sixth of all processor time. A heap that may grow to three times what
- * outlived the last collection, buffers counted, is marked a tenth as often. Whoever bounds the heap (`--max-old-space-size`) prefers memory, and
- * V8's own pace stays.
+ * hundred per second and keeps none: at 22,000 windows per second a sixth of all processor time. So a heap may grow to three times what outlived
+ * the last collection, buffers counted. Whoever bounds the heap (`--max-old-space-size`) prefers memory, and V8's own pace stays.
  */
 export function collectSeldom(): void {
   const options = [...process.execArgv, process.env.NODE_OPTIONS ?? ""];
-  if (options.some((option) => option.includes("--max-old-space-size"))) return;
+  if (options.some((option) => /--max[-_]old[-_]space[-_]size/.test(option))) return;
   setFlagsFromString("--heap-growing-percent=200");
 }
 

@@ -8,7 +8,7 @@ import { type DeploymentOptions, prepare } from "./deployment.ts";
 import { type Usage, usageOf } from "./process.ts";
 import { type Stored, Topology } from "./topology.ts";
 
-const KAFKA_HEAP_MIB = 512;
+const KAFKA_HEAP_MIB = 256;
 const SETTLE_MS = 4000;
 const MEASURE_MS = 10_000;
 /** Beyond it the services do not keep up: the knee lies below. */
@@ -47,7 +47,7 @@ export async function startLoaded(options: LoadOptions): Promise<LoadedTopology>
   await using opened = new AsyncDisposableStack();
   const folder = mkdtempSync(join(tmpdir(), "smile-bench-"));
   opened.defer(() => rmSync(folder, { recursive: true, force: true }));
-  const kafka = opened.use(await startLocalKafka({ home: kafkaHome(process.env), heapMiB: KAFKA_HEAP_MIB }));
+  const kafka = opened.use(await startLocalKafka({ home: kafkaHome(process.env), heapMiB: KAFKA_HEAP_MIB, touchHeap: true }));
   const prepared = await prepare(folder, { ...options, brokers: [kafka.bootstrap] });
   const { models = 1, node = [] } = options;
   const topology = opened.use(await Topology.start(prepared, { models, node }));

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { openAuditLog, silentAudit } from "@smile/runtime/audit-log";
-import { collectYoungOften } from "@smile/runtime/collections";
+import { collectSeldom, collectYoungOften } from "@smile/runtime/collections";
 import { loadConfig } from "@smile/runtime/config";
 import { readAnyDeployment, readDocument } from "@smile/runtime/document-file";
 import { LogConfig, logEnvNames, logHelp, openLog } from "@smile/runtime/log-config";
@@ -57,6 +57,8 @@ export const modelServiceCommand: ServiceCommand = {
 ${monitoringHelp}`,
   async start({ configFile, folder, env, logger: loggerAt, signal }) {
     collectYoungOften();
+    // Its main thread only hands on: more room would save little, and be taken slowly, for minutes.
+    collectSeldom(100);
     const settings = loadConfig({ schema: Schema, env, envNames, file: configFile });
     const logger = loggerAt(settings.logLevel);
     const at = (file: string) => resolve(folder, file);

@@ -127,9 +127,11 @@ export class EmbeddedMember implements GroupMember {
     }
     const found: LogRecord[] = [];
     let { maxRecords, maxBytes } = limits;
+    const nextOffsets = this.#setup.store.nextOffsets();
     for (let i = 0; i < this.#held.length && maxRecords > 0 && maxBytes > 0; i++) {
       // Each poll starts with another partition, so that a full one cannot starve the rest.
       const { slot, settlement } = this.#held[(this.#turn + i) % this.#held.length]!;
+      if (settlement.next >= nextOffsets.get(slot.slot)!) continue;
       for (const record of this.#setup.store.fetch(slot, settlement.next, { maxRecords, maxBytes })) {
         if (found.length > 0 && record.value.length > maxBytes) break;
         settlement.deliver(record.offset);

@@ -125,6 +125,12 @@ export class EmbeddedStore implements Disposable {
     return { topic: record.topic, partition, offset };
   }
 
+  /** The offset that each slot's next record will have. One page of the file, where looking into every slot reads some of each. */
+  nextOffsets(): ReadonlyMap<number, number> {
+    const rows = this.#db.all<{ slot: number; next_offset: number }>("SELECT slot, next_offset FROM slots");
+    return new Map(rows.map(({ slot, next_offset }) => [slot, next_offset]));
+  }
+
   /** Records of one slot from an offset on; see `ReadLimits` for the bounds. */
   fetch({ slot, topic, partition }: Slot, from: number, limits: Pick<ReadLimits, "maxRecords" | "maxBytes">): LogRecord[] {
     const sql = "SELECT offset, timestamp_ms, key, headers, value FROM records WHERE slot = ? AND offset >= ? ORDER BY offset LIMIT ?";

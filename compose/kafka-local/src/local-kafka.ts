@@ -22,6 +22,8 @@ export type LocalKafkaOptions = {
   readonly dataFolder?: string;
   /** Largest heap of the JVM in MiB; default 768. */
   readonly heapMiB?: number;
+  /** All of the heap is in memory from the start, as brokers in production have it, so that memory that grows is no heap. Default false. */
+  readonly touchHeap?: boolean;
   /** Takes clients only with TLS and SCRAM-SHA-512. */
   readonly secure?: SecureListener;
 };
@@ -34,7 +36,7 @@ export type SecureListener = {
   readonly users: Readonly<Record<string, string>>;
 };
 
-type Layout = Required<Pick<LocalKafkaOptions, "dataFolder" | "heapMiB">> & {
+type Layout = Required<Pick<LocalKafkaOptions, "dataFolder" | "heapMiB" | "touchHeap">> & {
   readonly jars: string;
   readonly port: number;
   readonly controllerPort: number;
@@ -82,10 +84,11 @@ export class LocalKafka implements AsyncDisposable {
    */
   async start(): Promise<void> {
     if (this.#child !== undefined) return;
-    const { jars, dataFolder, heapMiB } = this.#layout;
+    const { jars, dataFolder, heapMiB, touchHeap } = this.#layout;
     this.#lines = [];
+    const heap = touchHeap ? [`-Xms${heapMiB}m`, "-XX:+AlwaysPreTouch"] : [`-Xms${Math.min(256, heapMiB)}m`];
     // C1 only: a short life is mostly start-up, and a broker mostly waits for disk and network.
-    const jvm = [`-Xms${Math.min(256, heapMiB)}m`, `-Xmx${heapMiB}m`, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+    const jvm = [...heap, `-Xmx${heapMiB}m`, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
     const logging = [`-Dlog4j2.configurationFile=${logConfiguration}`, "-Dlog4j2.disable.jmx=true"];
     const java = ["java", ...jvm, ...logging, "-cp", join(jars, "*"), "kafka.Kafka", propertiesFile(dataFolder)];
     const [program, ...args] = existsSync(setpriv) ? [setpriv, "--pdeathsig", "KILL", "--", ...java] : java;
@@ -173,7 +176,8 @@ export async function startLocalKafka(options: LocalKafkaOptions): Promise<Local
   const [controllerPort, freePort, insidePort] = await freePorts();
   const { secure } = options;
   const layout: Layout = {
-    ...{ jars, dataFolder, temporary, controllerPort, heapMiB: options.heapMiB ?? 768, port: options.port ?? freePort },
+    ...{ jars, dataFolder, temporary, controllerPort, port: options.port ?? freePort },
+    ...{ heapMiB: options.heapMiB ?? 768, touchHeap: options.touchHeap ?? false },
     ...(secure === undefined ? {} : { secure: { keyStore: join(dataFolder, "key-store.pem"), insidePort } }),
   };
   try {

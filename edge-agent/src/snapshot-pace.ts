@@ -1,7 +1,7 @@
 /**
  * Which machines' states are due. Writing a state is dear, and a row can be taken again from where a state left off: so rows are kept as
  * they come, and of the states only as many bytes are written as of rows, longest waiting first. What is written stays within twice the
- * rows, and the rows that are kept within about what all states take up, whatever machines fall silent.
+ * rows, and the rows that are kept within about what all states take up, overhead included, whatever machines fall silent.
  */
 export class SnapshotPace {
   /** Machines with rows that their stored states do not cover, and the commit since which; oldest first. */
@@ -26,12 +26,12 @@ export class SnapshotPace {
   ): SnapshotPlan<State> {
     const states = new Map(Array.from(required, (machine) => [machine, snapshot(machine)]));
     let credit = this.#credit + rowBytes;
-    for (const { snapshot: text } of states.values()) credit -= text.length;
+    for (const { snapshot: text } of states.values()) credit -= text.length + STATE_OVERHEAD_BYTES;
     for (const machine of this.#waiting.keys()) {
       if (credit <= 0) break;
       if (states.has(machine)) continue;
       const state = snapshot(machine);
-      credit -= state.snapshot.length;
+      credit -= state.snapshot.length + STATE_OVERHEAD_BYTES;
       states.set(machine, state);
     }
     // What was written ahead need not be earned back for ever: a machine's first state is no reason to let the others wait.
@@ -53,5 +53,7 @@ export class SnapshotPace {
 
 export type SnapshotPlan<State> = { readonly states: ReadonlyMap<string, State>; readonly credit: number };
 
+/** What taking and writing a state costs beside its bytes, as bytes of rows: where windows hold few rows, it is most of the work. */
+export const STATE_OVERHEAD_BYTES = 512;
 /** Bytes. */
 const MOST_DEBT = 1 << 16;

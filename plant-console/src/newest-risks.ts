@@ -52,11 +52,13 @@ function viewsOf(buffer: ArrayBuffer, count: number) {
   };
 }
 
-/** The newest risks under one output of one head. */
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** The newest risks under one output of one head. What it hands out changes with the next `set`. */
 export class RiskSeries {
   readonly head: number;
   readonly output: number;
-  readonly #machines = new Map<number, NewestRisk>();
+  readonly #machines = new Map<number, Mutable<NewestRisk>>();
   readonly #blocks = new Map<number, Map<number, NewestRisk>>();
   #changed = new Set<number>();
 
@@ -73,21 +75,29 @@ export class RiskSeries {
     return this.#machines.values();
   }
 
+  /** For nearly every window of a stream the machine is known and its block the same: then nothing is looked up twice, or made. */
   set(newest: NewestRisk): void {
-    const { machine, block } = newest;
-    const before = this.#machines.get(machine);
-    if (before !== undefined && before.block !== block) {
-      this.#blocks.get(before.block)!.delete(machine);
-      this.#changed.add(before.block);
+    const { machine, block, risk, frameTimeMs, openAlert } = newest;
+    this.#changed.add(block);
+    const known = this.#machines.get(machine);
+    if (known?.block === block) {
+      known.risk = risk;
+      known.frameTimeMs = frameTimeMs;
+      known.openAlert = openAlert;
+      return;
+    }
+    if (known !== undefined) {
+      this.#blocks.get(known.block)!.delete(machine);
+      this.#changed.add(known.block);
     }
     let machines = this.#blocks.get(block);
     if (machines === undefined) {
       machines = new Map();
       this.#blocks.set(block, machines);
     }
-    machines.set(machine, newest);
-    this.#machines.set(machine, newest);
-    this.#changed.add(block);
+    const own = { machine, block, risk, frameTimeMs, openAlert };
+    machines.set(machine, own);
+    this.#machines.set(machine, own);
   }
 
   /** @returns blocks that changed since the last call, with the machines whose newest risk came in each */

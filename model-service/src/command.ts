@@ -57,7 +57,7 @@ export const modelServiceCommand: ServiceCommand = {
 ${monitoringHelp}`,
   async start({ configFile, folder, env, logger: loggerAt, signal }) {
     collectYoungOften();
-    // Its main thread only hands on: more room would save little, and be taken slowly, for minutes.
+    // With more room its memory would go on rising for minutes; decision 16 says what that costs.
     collectSeldom(100);
     const settings = loadConfig({ schema: Schema, env, envNames, file: configFile });
     const logger = loggerAt(settings.logLevel);

@@ -6,8 +6,9 @@ const BOUNDED_GROWTH_PERCENT = 50;
 /**
  * V8 counts the bytes of buffers against the heap and marks all of it again for every few megabytes of them, while a service allocates some
  * hundred per second and keeps none: at 22,000 windows per second a sixth of all processor time. So a heap may grow by more beyond what
- * outlived the last collection, buffers counted. Whoever bounds the heap (`--max-old-space-size`) prefers memory, and gets less of it.
- * @param growthPercent of what outlived the last collection; 200 by default
+ * outlived the last collection, buffers counted. Whoever bounds the heap (`--max-old-space-size`) prefers less memory: it grows by half then,
+ * whatever is asked for.
+ * @param growthPercent of what outlived the last collection, at least 1; the last call counts. Default 200: a heap of three times what lives
  */
 export function collectSeldom(growthPercent = 200): void {
   const options = [...process.execArgv, process.env.NODE_OPTIONS ?? ""];
